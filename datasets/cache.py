@@ -1,0 +1,62 @@
+"""Decoded images in one memory-mapped file: written once per set and scale, then read without decoding or copying."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from datasets.resize import Image
+from datasets.sets import ImageSet, Pair
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodedSet:
+    """The pairs of a set as views into a memory-mapped file."""
+
+    name: str
+    scale: int
+    pairs: tuple[Pair, ...]
+
+
+def decoded(images: ImageSet, folder: Path) -> DecodedSet:
+    """The decoded pairs of `images`, from `folder`'s cache when it holds them, else decoded into it first.
+
+    The name of the cache file is the set's fingerprint, so that nothing stale is ever read. The index is written
+    last and by an atomic rename: a cache that was cut short is made anew.
+    """
+    index = folder / f"{images.fingerprint}.json"
+    data = index.with_suffix(".u8")
+    if not index.is_file() or not data.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(images, data, index)
+    buffer = np.memmap(data, dtype=np.uint8, mode="r")
+    entries = json.loads(index.read_text(encoding="utf-8"))
+    pairs = tuple(Pair(e["name"], _view(buffer, e["hr"]), _view(buffer, e["lr"])) for e in entries)
+    return DecodedSet(images.name, images.scale, pairs)
+
+
+def _write(images: ImageSet, data: Path, index: Path) -> None:
+    partial = data.with_suffix(f".{os.getpid()}.part")
+    with partial.open("wb") as stream:
+        entries = [
+            {"name": pair.name, "hr": _append(stream, pair.hr), "lr": _append(stream, pair.lr)} for pair in images
+        ]
+    partial.replace(data)
+    partial.write_text(json.dumps(entries), encoding="utf-8")
+    partial.replace(index)
+
+
+def _append(stream: IO[bytes], image: Image) -> list[int]:
+    offset = stream.tell()
+    stream.write(image.tobytes())
+    return [offset, *image.shape]
+
+
+def _view(buffer: Image, entry: list[int]) -> Image:
+    offset, *shape = entry
+    return buffer[offset : offset + int(np.prod(shape))].reshape(shape)

@@ -1,0 +1,140 @@
+"""What a record is: one number, measured once, with everything that says what it means. No torch here.
+
+A cell has tasks (train, evaluate, profile); an attempt at a task ends in an outcome: a status, records, artifacts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Kind = Literal["train", "evaluate", "profile"]
+
+
+class Status(enum.StrEnum):
+    """How an attempt, or one number of it, ended. A failure is a result: a row with a reason."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+SETTLED = frozenset({Status.DONE, Status.OUT_OF_MEMORY, Status.DIVERGED})
+"""Statuses that a further run leaves alone: the same attempt on the same machine would end the same way."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A quantity: its unit, which direction is better (None: neither), and how tables print it."""
+
+    title: str
+    unit: str
+    better: Literal["higher", "lower"] | None
+    digits: int = 2
+
+
+METRICS: Mapping[str, Metric] = {
+    "psnr_y": Metric(title="PSNR-Y", unit="dB", better="higher"),
+    "psnr_y_rounded": Metric(title="PSNR-Y, rounded", unit="dB", better="higher"),
+    "ssim_y": Metric(title="SSIM-Y", unit="", better="higher", digits=4),
+    "parameters": Metric(title="Parameters", unit="", better="lower", digits=0),
+    "macs": Metric(title="MACs", unit="", better="lower", digits=0),
+    "macs_fvcore": Metric(title="MACs by fvcore", unit="", better="lower", digits=0),
+    "uncounted_elements": Metric(title="Elements of operations not counted", unit="", better=None, digits=0),
+    "attention_macs": Metric(title="MACs in attention", unit="", better="lower", digits=0),
+    "peak_bytes": Metric(title="Peak memory of activations", unit="B", better="lower", digits=0),
+    "weight_bytes": Metric(title="Memory of weights", unit="B", better="lower", digits=0),
+    "reserved_bytes": Metric(title="Reserved by the allocator", unit="B", better="lower", digits=0),
+    "process_bytes": Metric(title="Memory of the process on the GPU", unit="B", better="lower", digits=0),
+    "rss_bytes": Metric(title="Resident memory of the process", unit="B", better="lower", digits=0),
+    "forward_s": Metric(title="Forward time", unit="s", better="lower", digits=4),
+    "first_forward_s": Metric(title="First forward", unit="s", better="lower", digits=4),
+    "attention_s": Metric(title="Time inside attention", unit="s", better="lower", digits=4),
+    "converged": Metric(title="Timing converged", unit="", better="higher", digits=0),
+    "train_loss": Metric(title="Training loss (L1)", unit="", better="lower", digits=5),
+    "learning_rate": Metric(title="Learning rate", unit="", better=None, digits=6),
+    "step_s": Metric(title="Time per training step", unit="s", better="lower", digits=4),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One number. `value` exists exactly when `status` is done; otherwise `reason` says why it does not.
+
+    The subject is told by those of dataset, image, size (`"96x128"`, height first), module and step that apply.
+    """
+
+    metric: str
+    value: float | None = None
+    status: Status = Status.DONE
+    reason: str | None = None
+    dataset: str | None = None
+    image: str | None = None
+    size: str | None = None
+    module: str | None = None
+    step: int | None = None
+    repeat: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.metric in METRICS, self.metric
+        assert (self.value is not None) == (self.status is Status.DONE), self
+        assert self.value is None or not math.isnan(self.value), self
+        assert (self.reason is None) == (self.status is Status.DONE), self
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Artifact:
+    """A small file that belongs to an attempt, such as the crop of one image; kept once per content."""
+
+    name: str
+    dataset: str
+    image: str
+    content: bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """One piece of work of a cell. `key` is the hash of all that its result depends on, and of nothing else.
+
+    `spec` is what went into the key, so that the number can be reproduced from the store alone; `needs` is the key
+    of the task that makes the weights, if one does.
+    """
+
+    kind: Kind
+    key: str
+    spec: Mapping[str, Any]
+    needs: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one attempt at a task ended. `protocol` says how its figures were measured."""
+
+    task: Task
+    status: Status
+    seconds: float
+    reason: str | None = None
+    records: tuple[Record, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert (self.reason is None) == (self.status is Status.DONE), self
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """The first 16 hexadecimal digits of SHA-256 over the canonical JSON of `content`."""
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
+
+
+def canonical(content: Mapping[str, Any]) -> str:
+    """JSON with sorted keys and no spaces: equal contents give equal text."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,223 @@
+"""The store: runs, attempts and records in a database, append only. SQLite by default, PostgreSQL by URL. No torch.
+
+Tables are made by the numbered files of `migrations/`, each applied once and in order when a store is opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from harness.errors import UserError
+from harness.records import SETTLED, Artifact, Outcome, Record, Task, canonical, fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+LOCK_WAIT_S = 30.0
+NOT_COMPARED = ("weights", "hash_seed")
+"""Parts of a protocol that may differ inside one column of a table: which weights, which draw."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A task that a run asks for, the cell it belongs to, and the cell's label in tables."""
+
+    cell: str
+    cell_spec: Mapping[str, Any]
+    label: str
+    task: Task
+
+
+class Store:
+    """An open store. Every write is one transaction: an outcome is in the store whole or not at all."""
+
+    def __init__(self, url: str) -> None:
+        """Open the store at `url` (an SQLAlchemy URL, or the path of an SQLite file) and bring its tables up to date.
+
+        Raises:
+            UserError: the URL is no URL, its database cannot be reached or written, or the store is newer than us.
+        """
+        self.url = url if "://" in url else f"sqlite:///{url}"
+        try:
+            self.engine = _engine(self.url)
+            _migrate(self.engine)
+            self._tables = sa.MetaData()
+            self._tables.reflect(self.engine, views=True)
+        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+            cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise UserError(f"cannot open the store {_without_password(self.url)}: {cause}") from error
+
+    def close(self) -> None:
+        """Release the database."""
+        self.engine.dispose()
+
+    def begin_run(self, run: Mapping[str, Any], machine: Mapping[str, Any], wanted: Sequence[Wanted]) -> str:
+        """Write down a run and everything it asks for; returns the run's id."""
+        run_id, machine_id = uuid.uuid4().hex, fingerprint(machine)
+        with self.engine.begin() as connection:
+            self._add_new(connection, "machine", [{"id": machine_id, "description": canonical(machine)}])
+            self._add(connection, "run", [{"id": run_id, "machine_id": machine_id, "started_at": _now(), **run}])
+            self._add_new(connection, "cell", [{"id": w.cell, "spec": canonical(w.cell_spec)} for w in wanted])
+            self._add(connection, "wanted", [_wanted_row(run_id, i, w) for i, w in enumerate(wanted)])
+        return run_id
+
+    def write(self, run_id: str, outcome: Outcome) -> str:
+        """Append one outcome with its records and artifacts; returns the attempt's id."""
+        attempt_id, protocol = uuid.uuid4().hex, dict(outcome.protocol)
+        shared = {name: value for name, value in protocol.items() if name not in NOT_COMPARED}
+        row = {"id": fingerprint(protocol), "comparable": fingerprint(shared), "spec": canonical(protocol)}
+        with self.engine.begin() as connection:
+            self._add_new(connection, "protocol", [row])
+            self._add(connection, "attempt", [_attempt_row(attempt_id, run_id, outcome, row["id"])])
+            self._add(connection, "record", _record_rows(attempt_id, outcome.records))
+            blobs = {_digest(a): base64.b64encode(a.content).decode() for a in outcome.artifacts}
+            self._add_new(connection, "blob", [{"id": key, "content": content} for key, content in blobs.items()])
+            self._add(connection, "artifact", _artifact_rows(attempt_id, outcome.artifacts))
+        return attempt_id
+
+    def settled(self, keys: Iterable[str]) -> dict[str, str]:
+        """Those of the task `keys` that need no further attempt, with the status of each: done, or failed for good."""
+        table = self._tables.tables["attempt"]
+        query = sa.select(table.c.task_key, table.c.status).where(table.c.status.in_(sorted(SETTLED)))
+        wanted = set(keys)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.order_by(table.c.ended_at)).all()
+        found = {key: status for key, status in rows if key in wanted}
+        return found | {key: "done" for key, status in rows if key in wanted and status == "done"}
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, oldest first."""
+        return self._rows(sa.text("SELECT * FROM run ORDER BY started_at"))
+
+    def frame(self, query: str, **values: Any) -> pd.DataFrame:
+        """The rows of an SQL query as a pandas table, `:name` in it standing for the value of that name."""
+        import pandas as pd  # noqa: PLC0415 - half a second that writing records does not need
+
+        with self.engine.connect() as connection:
+            return pd.read_sql(sa.text(query), connection, params=values)
+
+    def _rows(self, query: sa.TextClause) -> list[dict[str, Any]]:
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _add(self, connection: sa.Connection, table: str, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            connection.execute(self._tables.tables[table].insert(), rows)
+
+    def _add_new(self, connection: sa.Connection, table: str, rows: list[dict[str, Any]]) -> None:
+        """Insert rows whose id is a hash of their content; those that are there already stay as they are."""
+        unique = list({row["id"]: row for row in rows}.values())
+        if unique:
+            insert = _dialect_insert(connection)(self._tables.tables[table])
+            connection.execute(insert.on_conflict_do_nothing(index_elements=["id"]), unique)
+
+
+def _engine(url: str) -> sa.Engine:
+    engine = sa.create_engine(url)
+    if engine.dialect.name == "sqlite":
+        if engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    """Readers beside a writer, patience with other writers, and references that hold."""
+    connection.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT_S * 1000)}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _dialect_insert(connection: sa.Connection) -> Any:
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert  # noqa: PLC0415 - only for a shared store
+
+        return postgresql_insert
+    from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415
+
+    return sqlite_insert
+
+
+def _migrate(engine: sa.Engine) -> None:
+    """Apply the migrations that the store does not have yet, all in one transaction."""
+    files = sorted(MIGRATIONS.glob("[0-9]*.sql"))
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(
+            "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+        )
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("LOCK TABLE migration")
+        applied = connection.exec_driver_sql("SELECT COALESCE(MAX(number), 0) FROM migration").scalar_one()
+        if applied > len(files):
+            raise UserError(f"the store has migration {applied}, this version of nlbench knows {len(files)}: update it")
+        for number, file in enumerate(files[applied:], start=applied + 1):
+            for statement in _statements(file.read_text(encoding="utf-8")):
+                connection.exec_driver_sql(statement)
+            connection.execute(sa.text("INSERT INTO migration VALUES (:n, :f)"), {"n": number, "f": file.name})
+
+
+def _statements(script: str) -> list[str]:
+    lines = (line for line in script.splitlines() if not line.lstrip().startswith("--"))
+    return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
+
+
+def _wanted_row(run_id: str, position: int, wanted: Wanted) -> dict[str, Any]:
+    task = {"task_key": wanted.task.key, "kind": wanted.task.kind}
+    return {"run_id": run_id, "position": position, "cell_id": wanted.cell, "label": wanted.label, **task}
+
+
+def _attempt_row(attempt_id: str, run_id: str, outcome: Outcome, protocol_id: str) -> dict[str, Any]:
+    task = {"task_key": outcome.task.key, "kind": outcome.task.kind, "spec": canonical(outcome.task.spec)}
+    end = {"status": outcome.status.value, "reason": outcome.reason, "seconds": outcome.seconds, "ended_at": _now()}
+    return {"id": attempt_id, "run_id": run_id, "protocol_id": protocol_id, **task, **end}
+
+
+def _record_rows(attempt_id: str, records: Sequence[Record]) -> list[dict[str, Any]]:
+    names = [field.name for field in dataclasses.fields(Record)]
+    return [
+        {"attempt_id": attempt_id, "position": i, **{name: getattr(record, name) for name in names}}
+        for i, record in enumerate(records)
+    ]
+
+
+def _artifact_rows(attempt_id: str, artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    return [
+        {"attempt_id": attempt_id, "position": i, "blob_id": _digest(a)}
+        | {"name": a.name, "dataset": a.dataset, "image": a.image}
+        for i, a in enumerate(artifacts)
+    ]
+
+
+def _digest(artifact: Artifact) -> str:
+    return hashlib.sha256(artifact.content).hexdigest()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+
+
+def _without_password(url: str) -> str:
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return url
+
+
+def read_json(text: str) -> dict[str, Any]:
+    """A JSON column of the store as a table."""
+    content: dict[str, Any] = json.loads(text)
+    return content

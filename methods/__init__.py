@@ -1,0 +1,6 @@
+"""Methods as data over a shared skeleton: networks, attentions, and the weights that fit them."""
+
+from methods.catalogue import build_attention, build_network, method
+from methods.weights import Provenance, load_weights
+
+__all__ = ["Provenance", "build_attention", "build_network", "load_weights", "method"]
