@@ -25,9 +25,9 @@ DIMENSIONS = (2, 3)
 
 
 class Taps(NamedTuple):
-    """For each output position the input positions it reads, `index [out k]`, and their `weight [out k]`."""
+    """For each output position the input positions it reads, `source [out k]`, and their `weight [out k]`."""
 
-    index: NDArray[np.intp]
+    source: NDArray[np.intp]
     weight: NDArray[np.float64]
 
 
@@ -82,7 +82,7 @@ def _resize_axis(image: Image, axis: int, plan: Taps) -> Image:
     shape = [1] * image.ndim
     shape[axis] = -1
     total = np.zeros((), dtype=np.float64)
-    for index, weight in zip(plan.index.T, plan.weight.T, strict=True):
-        total = total + weight.reshape(shape) * image.take(index, axis=axis)
+    for source, weight in zip(plan.source.T, plan.weight.T, strict=True):
+        total = total + weight.reshape(shape) * image.take(source, axis=axis)
     rounded = np.floor(total + 0.5)
     return rounded.clip(0, 255).astype(np.uint8)

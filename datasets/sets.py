@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -9,12 +10,15 @@ import importlib.util
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from datasets.naming import nearest
 from datasets.resize import Border, Image, imresize
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -60,6 +64,11 @@ class ImageSet:
         hr = np.ascontiguousarray(image[:height, :width])
         return Pair(file.stem, hr, imresize(hr, 1 / self.scale, self.border))
 
+    def lr_size(self, file: Path) -> tuple[int, int]:
+        """Height and width of the low-resolution image of one file, from its header alone."""
+        sides = image_size(file)
+        return tuple((side if self.window is None else min(side, self.window)) // self.scale for side in sides)  # type: ignore[return-value]
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 over file contents in order and over all that shapes the pairs; no path goes in."""
@@ -102,15 +111,32 @@ def read_image(file: Path) -> Image:
     Raises:
         ValueError: a missing or damaged file, or one that is not 8-bit grey or RGB; the message names it.
     """
-    from PIL import Image as Pillow  # noqa: PLC0415 - decoding is needed by few verbs
-    from PIL import UnidentifiedImageError  # noqa: PLC0415
+    with _opened(file) as image:
+        if image.mode not in MODES:
+            raise ValueError(f"{file} has mode {image.mode}; only 8-bit grey and RGB images are read")
+        return np.asarray(image.convert("RGB"))
+
+
+def image_size(file: Path) -> tuple[int, int]:
+    """Height and width of an image file, from its header.
+
+    Raises:
+        ValueError: a missing or damaged file; the message names it.
+    """
+    with _opened(file) as image:
+        width, height = image.size
+        return height, width
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[PIL.Image.Image]:
+    """A file as Pillow opens it; whatever goes wrong until it is closed is told with the file's name."""
+    import PIL.Image  # noqa: PLC0415 - decoding is needed by few verbs
 
     try:
-        with Pillow.open(file) as image:
-            if image.mode not in MODES:
-                raise ValueError(f"{file} has mode {image.mode}; only 8-bit grey and RGB images are read")
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, Pillow.DecompressionBombError) as error:
+        with PIL.Image.open(file) as image:
+            yield image
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(f"cannot read image {file}: {error}") from error
 
 

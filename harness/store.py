@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import datetime
+import datetime as dt
 import hashlib
 import json
 import uuid
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from datasets.naming import nearest
 from harness.errors import UserError
 from harness.records import SETTLED, Artifact, Outcome, Record, Task, canonical, fingerprint
 
@@ -96,9 +97,34 @@ class Store:
         found = {key: status for key, status in rows if key in wanted}
         return found | {key: "done" for key, status in rows if key in wanted and status == "done"}
 
-    def runs(self) -> list[dict[str, Any]]:
-        """All runs, oldest first."""
-        return self._rows(sa.text("SELECT * FROM run ORDER BY started_at"))
+    def run_id(self, beginning: str | None = None) -> str:
+        """The id of the newest run, or of the one whose id begins so.
+
+        Raises:
+            UserError: the store holds no such run, or several.
+        """
+        table = self._tables.tables["run"]
+        query = sa.select(table.c.id).order_by(table.c.started_at.desc())
+        with self.engine.connect() as connection:
+            ids = [row.id for row in connection.execute(query)]
+        found = [run_id for run_id in ids if run_id.startswith(beginning or "")]
+        if not found or (beginning and len(found) > 1):
+            count = f"{len(found)} runs begin" if found else "no run begins"
+            raise UserError(
+                f"{count} with {beginning!r}: {nearest(beginning, ids)}" if beginning else "the store is empty"
+            )
+        return str(found[0])
+
+    def measurements(self, run_id: str | None = None) -> pd.DataFrame:
+        """Every number of the store, or every number that one run asked for, with the cells it asked for."""
+        if run_id is None:
+            return self.frame("SELECT * FROM measurement")
+        return self.frame(
+            "SELECT measurement.*, wanted.label, wanted.cell_id, cell.spec AS cell_spec FROM measurement "
+            "JOIN wanted ON wanted.task_key = measurement.task_key JOIN cell ON cell.id = wanted.cell_id "
+            "WHERE wanted.run_id = :run_id",
+            run_id=run_id,
+        )
 
     def frame(self, query: str, **values: Any) -> pd.DataFrame:
         """The rows of an SQL query as a pandas table, `:name` in it standing for the value of that name."""
@@ -106,10 +132,6 @@ class Store:
 
         with self.engine.connect() as connection:
             return pd.read_sql(sa.text(query), connection, params=values)
-
-    def _rows(self, query: sa.TextClause) -> list[dict[str, Any]]:
-        with self.engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
 
     def _add(self, connection: sa.Connection, table: str, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -207,7 +229,7 @@ def _digest(artifact: Artifact) -> str:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
 
 
 def _without_password(url: str) -> str:

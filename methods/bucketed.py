@@ -62,7 +62,7 @@ def route(codes: Tensor, chunk: int) -> Routing:
     padding = -length % chunk
     tail = torch.arange(length - padding, length, device=codes.device) % length
     seats = torch.cat([order, order[..., tail]], dim=-1)
-    return Routing(seats.unflatten(-1, (-1, chunk)), seat_of)
+    return Routing(seats.view(*seats.shape[:2], -1, chunk), seat_of)
 
 
 def seated(x: Tensor, routing: Routing) -> Tensor:

@@ -46,10 +46,10 @@ class Plugin(Protocol):
     execution: frozenset[str]
     """Settings that change how the function is computed, never which function: they share trained weights."""
 
-    def settings(self, trunk: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
-        """Every setting with its default; `trunk` replaces the published trunk's sizes."""
+    def settings(self) -> dict[str, Scalar]:
+        """Every setting with its default."""
 
-    def build(self, scale: int, settings: Mapping[str, Scalar], trunk: Mapping[str, Scalar] | None = None) -> nn.Module:
+    def build(self, scale: int, settings: Mapping[str, Scalar]) -> nn.Module:
         """The network `[b 3 h w] -> [b 3 scale*h scale*w]`, both in [0, 1]."""
 
 
@@ -73,11 +73,11 @@ class Method:
     execution: frozenset[str] = frozenset()
     trainable: bool = True
 
-    def settings(self, trunk: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
+    def settings(self) -> dict[str, Scalar]:
         """Every setting of trunk and recipe with its released value."""
-        return settings_of(self._trunk(trunk), self.recipe)
+        return settings_of(self.trunk, self.recipe)
 
-    def build(self, scale: int, settings: Mapping[str, Scalar], trunk: Mapping[str, Scalar] | None = None) -> nn.Module:
+    def build(self, scale: int, settings: Mapping[str, Scalar]) -> nn.Module:
         """The network at `scale`, with `settings` replacing released values.
 
         Raises:
@@ -85,21 +85,12 @@ class Method:
         """
         if scale not in SCALES:
             raise ValueError(f"scale must be one of {SCALES}, not {scale!r}")
-        known = self.settings(trunk)
+        known = self.settings()
         for name in settings:
             if name not in known:
                 raise unknown_name(f"setting of {self.name}", name, known)
         recipe = with_settings(self.recipe, settings) if self.recipe is not None else None
-        return with_settings(self._trunk(trunk), settings).build(scale, recipe)
-
-    def _trunk(self, sizes: Mapping[str, Scalar] | None) -> Trunk:
-        if not sizes:
-            return self.trunk
-        known = settings_of(self.trunk)
-        for name in sizes:
-            if name not in known:
-                raise unknown_name(f"size of {self.name}'s trunk", name, known)
-        return with_settings(self.trunk, sizes)
+        return with_settings(self.trunk, settings).build(scale, recipe)
 
 
 def positions(x: Tensor) -> int:
@@ -114,7 +105,7 @@ def tokens(x: Tensor) -> Tensor:
 
 def feature_map(x: Tensor, like: Tensor) -> Tensor:
     """Tokens `[b h*w c]` as a feature map of `like`'s height and width."""
-    return x.transpose(1, 2).unflatten(2, like.shape[-2:])
+    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], *like.shape[-2:])
 
 
 def Conv2d(inputs: int, outputs: int, size: int) -> nn.Conv2d:  # noqa: N802 - stands for the class it configures

@@ -66,8 +66,8 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     zeros, which changes no inner product. A head axis is added because the kernels look for one.
     """
     width = max(query.shape[-1], value.shape[-1])
-    padded = [F.pad(t, (0, width - t.shape[-1])).unsqueeze(1) for t in (query, key, value)]
-    return F.scaled_dot_product_attention(*padded, scale=1.0).squeeze(1)[..., : value.shape[-1]]
+    q, k, v = (F.pad(t, (0, width - t.shape[-1])).unsqueeze(1) for t in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1)[..., : value.shape[-1]]
 
 
 def _projection(inputs: int, outputs: int) -> nn.Sequential:

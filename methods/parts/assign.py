@@ -34,7 +34,7 @@ class SphericalLSH:
     def codes(self, match: Tensor, buckets: int) -> Tensor:
         """Codes `[b r l]`; no draw is made when there is one bucket."""
         batch, length, channels = match.shape
-        if buckets < 2:
+        if buckets == 1:
             return torch.zeros(batch, self.n_hashes, length, dtype=torch.long, device=match.device)
         shape = (1, channels, self.n_hashes, buckets // 2)
         rotation = torch.randn(shape, dtype=match.dtype, device=match.device)[0]

@@ -1,0 +1,114 @@
+"""What a grid will take, before anything runs: seconds and bytes, from counted multiply-adds and this machine's pace.
+
+The pace is measured in a fraction of a second on a convolution, which real networks reach about half of; memory
+traffic, sorting and softmax are charged per element. Good to a factor of about two, and said so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+import methods
+from harness.grid import Scalar, height_width
+from harness.inference import CHOP_OVERLAP
+from harness.plan import PlannedCell, image_set
+from harness.profile import cost
+from harness.records import Task
+
+BACKWARD = 3.0
+"""Forward and backward together cost about this many forwards."""
+EFFICIENCY = 0.5
+MACS_PER_ELEMENT = 40.0
+"""An element of an operation without multiply-adds takes about as long as this many multiply-adds."""
+PROFILE_OVERHEAD_S, CELL_OVERHEAD_S = 0.5, 1.0
+PROFILE_FORWARDS = 6
+STATES_PER_WEIGHT = 4
+"""Weights, two moments of Adam in the checkpoint, and the checkpoint's last good weights."""
+RECORD_BYTES, RECORDS_PER_TASK = 200, 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Seconds and bytes."""
+
+    seconds: float = 0.0
+    disk_bytes: float = 0.0
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(seconds=self.seconds + other.seconds, disk_bytes=self.disk_bytes + other.disk_bytes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimator:
+    """Estimates on one `device`; `places` are the grid's data sets by their name in the store."""
+
+    device: str
+    places: Mapping[str, str]
+
+    def of(self, cell: PlannedCell, task: Task) -> Estimate:
+        """What `task` of `cell` will take."""
+        seconds = {"train": self._train_s, "evaluate": self._evaluate_s, "profile": self._profile_s}[task.kind]
+        disk = float(RECORD_BYTES * RECORDS_PER_TASK)
+        if task.kind == "train":
+            disk += STATES_PER_WEIGHT * 4 * sum(p.numel() for p in _meta(cell).parameters())
+        return Estimate(seconds=seconds(cell, task), disk_bytes=disk)
+
+    def _train_s(self, cell: PlannedCell, task: Task) -> float:
+        budget = task.spec["train"]
+        forward = self._forward_s(cell, f"{budget['patch']}x{budget['patch']}")
+        return CELL_OVERHEAD_S + BACKWARD * float(budget["steps"] * budget["batch"]) * forward
+
+    def _evaluate_s(self, cell: PlannedCell, task: Task) -> float:
+        images = image_set(self.places[task.spec["dataset"]], cell.scale)
+        tiled = [_tile(*images.lr_size(file), task.spec["tiling"]) for file in images.files]
+        return sum(parts * self._forward_s(cell, size) for size, parts in tiled)
+
+    def _profile_s(self, cell: PlannedCell, task: Task) -> float:
+        timed: float = task.spec["warm_up_s"] + task.spec["budget_s"]
+        return PROFILE_OVERHEAD_S + timed + PROFILE_FORWARDS * self._forward_s(cell, task.spec["size"])
+
+    def _forward_s(self, cell: PlannedCell, size: str) -> float:
+        return _work(cell.address, cell.scale, tuple(sorted(cell.settings.items())), size) / pace(self.device)
+
+
+@functools.cache
+def pace(device: str) -> float:
+    """Multiply-adds a second of a 3x3 convolution at 64 channels on `device`, measured now and once."""
+    x, weight = torch.rand(1, 64, 96, 96, device=device), torch.rand(64, 64, 3, 3, device=device)
+    seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        F.conv2d(x, weight, padding=1).sum().item()
+        seconds.append(time.perf_counter() - started)
+    return 9 * 64 * 64 * 96 * 96 / min(seconds)
+
+
+@functools.cache
+def _work(address: str, scale: int, settings: tuple[tuple[str, Scalar], ...], size: str) -> float:
+    """Work of one forward at `size`, in multiply-adds of the kind that `pace` measures."""
+    plugin, values = methods.method(address), dict(settings)
+    counted = cost.count(lambda: plugin.build(scale, values), *height_width(size))
+    return (counted["macs"] + MACS_PER_ELEMENT * counted["uncounted_elements"]) / EFFICIENCY
+
+
+def _tile(height: int, width: int, tiling: str) -> tuple[str, int]:
+    """The size that attention sees under `tiling`, and how many such parts make the image."""
+    if tiling == "chop":
+        return f"{height // 2 + CHOP_OVERLAP}x{width // 2 + CHOP_OVERLAP}", 4
+    if tiling == "whole":
+        return f"{height}x{width}", 1
+    side, _, overlap = tiling.removeprefix("tile:").partition("+")
+    reach = int(side) + 2 * int(overlap or 0)
+    return f"{min(height, reach)}x{min(width, reach)}", -(-height // int(side)) * -(-width // int(side))
+
+
+def _meta(cell: PlannedCell) -> nn.Module:
+    with torch.device("meta"):
+        return methods.method(cell.address).build(cell.scale, cell.settings)

@@ -1,0 +1,111 @@
+"""From a low-resolution image to a super-resolved one: whole, chopped as the released scripts do, or in tiles."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datasets.resize import Image
+
+CHOP_OVERLAP = 10
+CHOP_LIMIT = 120_000
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class _Span(NamedTuple):
+    """Along one axis: read from `start` to `stop`, keep what lies from `first` to `last`."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def super_resolve(network: nn.Module, lr: Image, *, scale: int, tiling: str, precision: str, device: str) -> Image:
+    """`network`'s answer to `lr [h w 3]`, clamped to [0, 1], times 255, rounded to uint8 `[scale*h scale*w 3]`.
+
+    Raises:
+        FloatingPointError: the network returned a value that is not finite.
+    """
+    x = to_tensor(lr[None], device)
+    with torch.inference_mode(), autocast(device, precision):
+        y = tiled(network, x, scale, tiling).float()
+    if not torch.isfinite(y).all():
+        raise FloatingPointError("the network returned values that are not finite")
+    return to_image(y[0])
+
+
+def tiled(forward: Forward, x: Tensor, scale: int, tiling: str) -> Tensor:
+    """`forward` over `x [b 3 h w]` by `tiling`: "whole", "chop", or "tile:SIZE+OVERLAP"."""
+    if tiling == "whole":
+        return forward(x)
+    if tiling == "chop":
+        return _chopped(forward, x, scale)
+    size, _, overlap = tiling.removeprefix("tile:").partition("+")
+    rows, columns = (list(_tiles(side, int(size), int(overlap or 0))) for side in x.shape[-2:])
+    return _assembled(forward, x, scale, rows, columns)
+
+
+def autocast(device: str, precision: str) -> contextlib.AbstractContextManager[None]:
+    """Mixed precision on `device`; nothing at all for fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=DTYPES[precision])
+
+
+def to_tensor(images: Image, device: str) -> Tensor:
+    """`[b h w 3]` of uint8 as `[b 3 h w]` of float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def to_image(y: Tensor) -> Image:
+    """`[3 h w]` as uint8 `[h w 3]`, clamped and rounded."""
+    levels = (y.clamp(0, 1) * 255).round().to(torch.uint8)
+    image: Image = levels.permute(1, 2, 0).cpu().numpy()
+    return image
+
+
+def _chopped(forward: Forward, x: Tensor, scale: int) -> Tensor:
+    """The released `--chop`: quadrants with 10 pixels of overlap, cut again while they exceed 120,000 pixels."""
+    rows, columns = (list(_halves(side)) for side in x.shape[-2:])
+    quadrant = (rows[0].stop - rows[0].start) * (columns[0].stop - columns[0].start)
+    inner: Forward = forward if quadrant <= CHOP_LIMIT else lambda part: _chopped(forward, part, scale)
+    return _assembled(inner, x, scale, rows, columns)
+
+
+def _halves(side: int) -> Iterator[_Span]:
+    half = side // 2
+    reach = min(side, half + CHOP_OVERLAP)
+    yield _Span(0, reach, 0, half)
+    yield _Span(side - reach, side, half, side)
+
+
+def _tiles(side: int, size: int, overlap: int) -> Iterator[_Span]:
+    """Spans that keep `size` pixels each and read up to `overlap` more on either side."""
+    for first in range(0, side, size):
+        last = min(first + size, side)
+        yield _Span(max(0, first - overlap), min(side, last + overlap), first, last)
+
+
+def _assembled(forward: Forward, x: Tensor, scale: int, rows: list[_Span], columns: list[_Span]) -> Tensor:
+    """The kept parts of all tiles, put together."""
+    bands = []
+    for row in rows:
+        parts = [
+            _kept(forward(x[..., row.start : row.stop, column.start : column.stop]), scale, row, column)
+            for column in columns
+        ]
+        bands.append(torch.cat(parts, dim=-1))
+    return torch.cat(bands, dim=-2)
+
+
+def _kept(y: Tensor, scale: int, row: _Span, column: _Span) -> Tensor:
+    rows, columns = (slice(scale * (s.first - s.start), scale * (s.last - s.start)) for s in (row, column))
+    return y[..., rows, columns]

@@ -1,0 +1,124 @@
+"""A function in a process of its own: what it reports arrives here, and how it ended is known whatever happens.
+
+Processes come from a fork server that has imported torch once, so each starts in milliseconds and none inherits
+another's memory, threads or GPU context. A worker ends itself when the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Self
+
+PRELOADED = ["harness.worker"]
+GRACE_S = 20.0
+
+Report = Callable[[Any], None]
+
+
+class WorkerDiedError(Exception):
+    """The process ended without finishing; `killed_for_memory` if the system says that it ran out."""
+
+    def __init__(self, reason: str, *, killed_for_memory: bool = False) -> None:
+        super().__init__(reason)
+        self.killed_for_memory = killed_for_memory
+
+
+class Worker:
+    """A running process. `messages` yields what it reports; leaving the context ends it."""
+
+    def __init__(self, function: Callable[[Any, Report], None], argument: Any, log: Path) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        self._ours, theirs = context.Pipe(duplex=False)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._process = context.Process(target=_main, args=(function, argument, theirs, log))
+        self._memory_kills = _memory_kills()
+        self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, for those who want to see it die."""
+        return self._process.pid
+
+    def messages(self, left_s: Callable[[], float]) -> Iterator[Any]:
+        """Yield reports until the process is done; `left_s()` is how many seconds it may still take.
+
+        Raises:
+            TimeoutError: that time passed.
+            WorkerDiedError: the process ended early; the message says by what.
+        """
+        while True:
+            if not wait([self._ours], timeout=max(0.0, left_s())):
+                raise TimeoutError
+            try:
+                message = self._ours.recv()
+            except (EOFError, OSError):
+                break
+            yield message
+        self._process.join(GRACE_S)
+        if self._process.exitcode != 0:
+            raise self._death()
+
+    def ask_to_stop(self) -> None:
+        """Tell the process to save what it has and end; after a grace period it is killed."""
+        self._process.terminate()
+        self._process.join(GRACE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._ours.close()
+
+    def _death(self) -> WorkerDiedError:
+        code = self._process.exitcode
+        if code is None or code >= 0:
+            return WorkerDiedError(f"the process ended with exit code {code}")
+        name = signal.Signals(-code).name
+        if code == -signal.SIGKILL and _memory_kills() > self._memory_kills:
+            return WorkerDiedError("the system killed the process: out of memory", killed_for_memory=True)
+        return WorkerDiedError(f"the process was ended by {name}")
+
+
+def _main(function: Callable[[Any, Report], None], argument: Any, pipe: Connection, log: Path) -> None:
+    """In the new process: output to the log, no Ctrl-C of the terminal's, no life after the parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with log.open("ab", buffering=0) as stream:
+        os.dup2(stream.fileno(), sys.stdout.fileno())
+        os.dup2(stream.fileno(), sys.stderr.fileno())
+    with contextlib.suppress(BrokenPipeError):
+        function(argument, pipe.send)
+    pipe.close()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _memory_kills() -> int:
+    """How many processes this system has killed for want of memory; 0 where it does not tell."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("oom_kill ")).split()[1])
+    return 0

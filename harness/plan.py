@@ -1,0 +1,312 @@
+"""From a grid to the tasks it asks for: methods looked up, settings resolved, keys made. Nothing is run.
+
+A task's key is the hash of all that its result depends on: settings, code, data, protocol, seed. It holds no path and
+no label, so work done for one grid is found by another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import datasets
+import methods
+from datasets.naming import nearest
+from datasets.sets import ImageSet, is_folder
+from harness.errors import UserError
+from harness.grid import Cell, Grid, Scalar, TrainBudget
+from harness.records import Task, fingerprint
+from harness.sources import code_version
+from methods.catalogue import NETWORKS
+from methods.interface import Plugin
+from methods.weights import file_hash
+
+BASELINES = {"bicubic": "harness.bicubic:METHOD"}
+TRAIN_CODE = ("harness.train",)
+EVALUATE_CODE = ("harness.evaluate",)
+PROFILE_CODE = ("harness.profile",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """A cell with its method found and its tasks known. `spec` describes it in the store."""
+
+    key: str
+    label: str
+    address: str
+    spec: Mapping[str, Any]
+    weights: Path | None
+    tasks: tuple[Task, ...]
+
+    @property
+    def settings(self) -> dict[str, Scalar]:
+        """Every setting of the network."""
+        return dict(self.spec["settings"])
+
+    @property
+    def scale(self) -> int:
+        """The enlargement."""
+        return int(self.spec["scale"])
+
+    @property
+    def budget(self) -> TrainBudget | None:
+        """How the network is trained, if it is."""
+        return TrainBudget.model_validate(self.spec["train"], strict=False) if self.spec["train"] else None
+
+
+def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCell]:
+    """Every cell of `grid` with its tasks, exclusions applied, duplicates merged, in the grid's order.
+
+    `source` is the grid's file name, for messages; `machine` is what profiles depend on.
+
+    Raises:
+        UserError: an unknown method, setting, data set or weights file, a value that a method refuses, an exclusion
+            that names nothing.
+    """
+    try:
+        data_names(grid)
+        resolved = {cell.key: cell for cell in (_resolve(cell) for cell in grid.cells())}
+        _check_trunk(grid, resolved.values())
+        labels = _labels(list(resolved.values()))
+        _check_exclusions(grid, resolved.values())
+        planned = [_planned(cell, labels[key], grid, machine) for key, cell in resolved.items()]
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from error
+    kept = [cell for cell in planned if cell.tasks]
+    if not kept:
+        raise UserError(f"{source}: the exclusions leave no cell")
+    return kept
+
+
+@functools.cache
+def image_set(name: str, scale: int) -> ImageSet:
+    """The set `name` at `scale`; its fingerprint is computed once."""
+    return datasets.load(name, scale)
+
+
+def set_name(name: str) -> str:
+    """How a set is called in the store: its name, or the last part of a folder's path."""
+    return Path(name).name if is_folder(name) else name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Resolved:
+    """A cell with its method's full settings; seeds and budgets that cannot matter are gone."""
+
+    cell: Cell
+    address: str
+    title: str
+    plugin: Plugin
+    settings: dict[str, Scalar]
+    weights_sha256: str | None
+
+    @property
+    def trained(self) -> bool:
+        return self.plugin.trainable and self.cell.weights is None
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The cell as the store describes it."""
+        weights = {"file": Path(self.cell.weights).name, "sha256": self.weights_sha256} if self.cell.weights else None
+        return {
+            "method": self.cell.method,
+            "title": self.title,
+            "settings": self.settings,
+            "scale": self.cell.scale,
+            "seed": self.cell.seed if self.trained else 0,
+            "weights": weights,
+            "train": self.cell.train.model_dump(mode="json") if self.trained else None,
+        }
+
+    @property
+    def key(self) -> str:
+        return fingerprint(self.spec)
+
+    @property
+    def function(self) -> dict[str, Any]:
+        """What the network computes: method, settings, code; how it is executed left out."""
+        settings = {k: v for k, v in self.settings.items() if k not in self.plugin.execution}
+        code = code_version(self.address.partition(":")[0])
+        return {"method": self.cell.method, "settings": settings, "scale": self.cell.scale, "code": code}
+
+
+def _resolve(cell: Cell) -> _Resolved:
+    address = BASELINES.get(cell.method, cell.method)
+    if address not in NETWORKS and ":" not in address:
+        raise ValueError(f"unknown method {cell.method!r}: {nearest(cell.method, [*NETWORKS, *BASELINES])}")
+    plugin = methods.method(address)
+    try:
+        defaults = plugin.settings()
+        chosen = {k: v for k, v in cell.trunk.items() if k in defaults} | dict(cell.overrides)
+        with torch.device("meta"):
+            plugin.build(cell.scale, chosen)
+    except ValueError as error:
+        raise ValueError(f"method {cell.method!r}: {error}") from error
+    weights = file_hash(_weights_file(cell.weights)) if cell.weights else None
+    module = NETWORKS.get(address, address)
+    title = cell.label or plugin.title
+    return _Resolved(
+        cell=cell, address=module, title=title, plugin=plugin, settings=defaults | chosen, weights_sha256=weights
+    )
+
+
+def _weights_file(path: str) -> Path:
+    if not (file := Path(path)).is_file():
+        raise ValueError(f"no weights file at {path}")
+    return file
+
+
+def _planned(resolved: _Resolved, label: str, grid: Grid, machine: Mapping[str, Any]) -> PlannedCell:
+    view = _cell_view(resolved)
+    excluded = [row for row in grid.exclude if _matches(row, view, row.keys() & view.keys())]
+    tasks: list[Task] = []
+    if not any(row.keys() <= view.keys() for row in excluded):
+        tasks = [t for t in _tasks(resolved, grid, machine) if not any(_excludes(row, view, t) for row in excluded)]
+    return PlannedCell(
+        key=resolved.key,
+        label=label,
+        address=resolved.address,
+        spec=resolved.spec,
+        weights=Path(resolved.cell.weights) if resolved.cell.weights else None,
+        tasks=tuple(tasks),
+    )
+
+
+def _tasks(resolved: _Resolved, grid: Grid, machine: Mapping[str, Any]) -> Iterator[Task]:
+    train = _train_task(resolved) if resolved.trained else None
+    if train is not None:
+        yield train
+    yield from _evaluate_tasks(resolved, grid, train)
+    yield from _profile_tasks(resolved, grid, machine)
+
+
+def _train_task(resolved: _Resolved) -> Task:
+    budget = resolved.cell.train
+    data = image_set(budget.data, resolved.cell.scale)
+    spec = resolved.function | {
+        "train": budget.model_dump(mode="json") | {"data": set_name(budget.data)},
+        "data": data.fingerprint,
+        "seed": resolved.cell.seed,
+        "train_code": code_version(*TRAIN_CODE),
+    }
+    return Task(kind="train", key=fingerprint(spec | {"kind": "train"}), spec=spec)
+
+
+def _evaluate_tasks(resolved: _Resolved, grid: Grid, train: Task | None) -> Iterator[Task]:
+    axes = grid.evaluate
+    for data in axes.data:
+        images = image_set(data, resolved.cell.scale)
+        for tiling in axes.tiling:
+            for precision in axes.precision:
+                for hash_seed in axes.hash_seeds:
+                    spec = resolved.function | {
+                        "settings": resolved.settings,
+                        "weights": train.key if train else resolved.weights_sha256,
+                        "dataset": set_name(data),
+                        "data": images.fingerprint,
+                        "border": images.border,
+                        "tiling": tiling,
+                        "precision": precision,
+                        "hash_seed": hash_seed,
+                        "crops": axes.crops,
+                        "evaluate_code": code_version(*EVALUATE_CODE),
+                    }
+                    key = fingerprint(spec | {"kind": "evaluate"})
+                    yield Task(kind="evaluate", key=key, spec=spec, needs=train.key if train else None)
+
+
+def _profile_tasks(resolved: _Resolved, grid: Grid, machine: Mapping[str, Any]) -> Iterator[Task]:
+    for precision in grid.profile.precision:
+        for size in grid.profile.sizes:
+            spec = resolved.function | {
+                "settings": resolved.settings,
+                "size": size,
+                "precision": precision,
+                "warm_up_s": grid.profile.warm_up_s,
+                "budget_s": grid.profile.budget_s,
+                "machine": fingerprint(machine),
+                "profile_code": code_version(*PROFILE_CODE),
+            }
+            yield Task(kind="profile", key=fingerprint(spec | {"kind": "profile"}), spec=spec)
+
+
+def _labels(cells: Sequence[_Resolved]) -> dict[str, str]:
+    """A label for each cell: the method's title, and those settings in which cells of that title differ."""
+    by_title: dict[str, list[_Resolved]] = {}
+    for cell in cells:
+        by_title.setdefault(cell.title, []).append(cell)
+    labels = {}
+    for title, group in by_title.items():
+        views = [_label_view(cell) for cell in group]
+        names = dict.fromkeys(name for view in views for name in view)
+        varying = [name for name in names if len({view.get(name) for view in views}) > 1]
+        for cell, view in zip(group, views, strict=True):
+            told = [_told(name, view[name]) for name in varying if name in view]
+            labels[cell.key] = " ".join([title, ", ".join(told)]).strip()
+    return labels
+
+
+def _label_view(cell: _Resolved) -> dict[str, Scalar]:
+    """What may tell two cells of a method apart in a label: settings, budget, weights; scale and seed are columns."""
+    budget = {f"train {k}": str(v) for k, v in (cell.spec["train"] or {}).items()}
+    return cell.settings | budget | ({"weights": cell.cell.weights} if cell.cell.weights else {})
+
+
+def _told(name: str, value: Scalar) -> str:
+    return str(value) if isinstance(value, str) and not name.startswith("train ") else f"{name} {value}"
+
+
+def _cell_view(resolved: _Resolved) -> dict[str, Any]:
+    """What an exclusion may name of a cell."""
+    budget = {f"train.{name}": value for name, value in (resolved.spec["train"] or {}).items()}
+    own = {"method": resolved.cell.method, "scale": resolved.cell.scale, "seed": resolved.cell.seed}
+    return resolved.settings | budget | own
+
+
+TASK_VIEW = {"data": "dataset", "tiling": "tiling", "precision": "precision", "hash_seed": "hash_seed", "size": "size"}
+"""What an exclusion may name of a task: the name in a grid, and the name in a task's spec."""
+
+
+def _excludes(row: Mapping[str, Sequence[Scalar]], cell: Mapping[str, Any], task: Task) -> bool:
+    """Whether an exclusion that names parts of a task, besides parts of its cell, names this task."""
+    view = {name: task.spec[inside] for name, inside in TASK_VIEW.items() if inside in task.spec}
+    view = {} if task.kind == "train" else view
+    return row.keys() <= view.keys() | cell.keys() and _matches(row, {**cell, **view}, row.keys())
+
+
+def _matches(row: Mapping[str, Sequence[Scalar]], view: Mapping[str, Any], names: Iterable[str]) -> bool:
+    return all(view[name] in row[name] for name in names)
+
+
+def data_names(grid: Grid) -> dict[str, str]:
+    """Every data set of a grid: its name in the store, and its name or path in the grid.
+
+    Raises:
+        ValueError: two folders of one name, whose scores nobody could tell apart.
+    """
+    found: dict[str, str] = {}
+    for name in [*grid.evaluate.data, *(budget.data for budget in grid.budgets())]:
+        if found.setdefault(set_name(name), name) != name:
+            raise ValueError(f"two data sets are called {set_name(name)!r}: {found[set_name(name)]} and {name}")
+    return found
+
+
+def _check_trunk(grid: Grid, cells: Iterable[_Resolved]) -> None:
+    """Sizes of the trunk go to the methods that have them; one that no method has is a mistake."""
+    known = set().union(*(cell.plugin.settings() for cell in cells))
+    for name in grid.trunk:
+        if name not in known:
+            raise ValueError(f"trunk: no method of this grid has a setting {name!r}: {nearest(name, known)}")
+
+
+def _check_exclusions(grid: Grid, cells: Iterable[_Resolved]) -> None:
+    known = set(TASK_VIEW).union(*(_cell_view(cell) for cell in cells))
+    for position, row in enumerate(grid.exclude):
+        for name in row:
+            if name not in known:
+                raise ValueError(f"exclude.{position}: unknown key {name!r}: {nearest(name, known)}")

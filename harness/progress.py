@@ -1,0 +1,153 @@
+"""What people see of a run: bars with the remaining time on a terminal, a line for each task elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from harness.estimate import Estimator
+from harness.plan import PlannedCell, data_names
+from harness.records import Outcome, Status, Task
+from harness.run import Run
+
+
+class Ledger:
+    """How much of a run is done, in seconds of estimated work, corrected by how fast the work really goes."""
+
+    def __init__(self, estimates: Mapping[str, float]) -> None:
+        self.estimates = dict(estimates)
+        self.total = sum(estimates.values())
+        self.done = 0.0
+        self.present = 0.0
+        self.started = time.monotonic()
+
+    def advance(self, task: Task, share: float) -> None:
+        """`share` of the present task is done."""
+        self.present = self.estimates.get(task.key, 0.0) * share
+
+    def finish(self, task: Task) -> None:
+        """The present task is done."""
+        self.done += self.estimates.pop(task.key, 0.0)
+        self.present = 0.0
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds left if the rest goes as fast as what is done; None as long as nothing is."""
+        completed = self.done + self.present
+        if not completed:
+            return None
+        return (time.monotonic() - self.started) * (self.total - completed) / completed
+
+
+class Lines:
+    """A log: one line when a task ends."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.ledger = Ledger({})
+        self.task: Task | None = None
+        self.count = self.ended_count = 0
+
+    def begin(self, run: Run) -> None:
+        """Say how much there is to do."""
+        self.ledger = Ledger(estimated(run))
+        self.count = len(self.ledger.estimates)
+        wanted = len({task.key for cell in run.cells for task in cell.tasks})
+        self._say(f"{run.grid.name}: {wanted - self.count} of {wanted} tasks are in the store, {self.count} to do")
+
+    def started(self, cell: PlannedCell, task: Task) -> None:  # noqa: ARG002 - bars name the cell, lines wait for its end
+        """Remember which task is under way."""
+        self.task = task
+
+    def progress(self, done: int, total: int) -> None:
+        """Long tasks are silent in a log."""
+
+    def ended(self, cell: PlannedCell, outcome: Outcome) -> None:
+        """One line: position, cell, task, how it ended, how long it took, how long the rest may take."""
+        self.ended_count += 1
+        self.ledger.finish(outcome.task)
+        remaining = self.ledger.remaining_s
+        left = "" if remaining is None else f", about {clock(remaining)} left"
+        end = "" if outcome.status is Status.DONE else f": {outcome.status} ({outcome.reason})"
+        what = f"{cell.label} x{cell.scale} {told(outcome.task)}"
+        self._say(f"[{self.ended_count}/{self.count}] {what}{end}, {outcome.seconds:.1f} s{left}")
+
+    def close(self) -> None:
+        """Nothing to take down."""
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bars(Lines):
+    """Two bars on a terminal: the whole run, and the present task."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[note]}"))
+        self.bars = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+        self.whole: TaskID = self.bars.add_task("run", note="", total=None)
+        self.present: TaskID = self.bars.add_task("", note="", total=None)
+
+    def begin(self, run: Run) -> None:
+        """Put up the bars."""
+        super().begin(run)
+        self.bars.update(self.whole, total=self.ledger.total)
+        self.bars.start()
+
+    def started(self, cell: PlannedCell, task: Task) -> None:
+        """The second bar begins anew."""
+        super().started(cell, task)
+        self.bars.reset(self.present, total=None, description=f"{cell.label} x{cell.scale} {told(task)}", note="")
+
+    def progress(self, done: int, total: int) -> None:
+        """Both bars move."""
+        assert self.task is not None
+        self.ledger.advance(self.task, done / total)
+        self.bars.update(self.present, completed=done, total=total, note=f"{done}/{total}")
+        self._move()
+
+    def ended(self, cell: PlannedCell, outcome: Outcome) -> None:
+        """The line of the log above the bars, which move on."""
+        super().ended(cell, outcome)
+        self._move()
+
+    def close(self) -> None:
+        """Take the bars down."""
+        self.bars.stop()
+
+    def _move(self) -> None:
+        remaining = self.ledger.remaining_s
+        note = "" if remaining is None else f"about {clock(remaining)} left"
+        self.bars.update(self.whole, completed=self.ledger.done + self.ledger.present, note=note)
+
+
+def listener(console: Console) -> Lines:
+    """Bars where someone watches, lines where something records."""
+    return Bars(console) if console.is_terminal else Lines(console)
+
+
+def estimated(run: Run) -> dict[str, float]:
+    """Estimated seconds of every task to do, by key."""
+    estimator = Estimator(device=run.place.device, places=data_names(run.grid))
+    return {key: estimator.of(cell, task).seconds for key, (cell, task) in run.all_pending().items()}
+
+
+def told(task: Task) -> str:
+    """A task in a few words."""
+    spec = task.spec
+    if task.kind == "train":
+        return f"train {spec['train']['steps']} steps, seed {spec['seed']}"
+    if task.kind == "evaluate":
+        return f"evaluate {spec['dataset']} {spec['tiling']} {spec['precision']}"
+    return f"profile {spec['size']} {spec['precision']}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

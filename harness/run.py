@@ -1,0 +1,126 @@
+"""The driver: what a grid still wants is handed to an engine, and what comes back is written down at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from harness import machine
+from harness.engines import Engine
+from harness.engines.local import LocalEngine
+from harness.grid import Grid, read_grid
+from harness.place import Place
+from harness.plan import PlannedCell, data_names, plan
+from harness.records import Outcome, Status, Task, canonical
+from harness.store import Store, Wanted
+from harness.worker import Job, Progress, Started
+
+
+class Listener(Protocol):
+    """Whom the driver tells what happens, for people to see."""
+
+    def begin(self, run: Run) -> None:
+        """The run begins."""
+
+    def started(self, cell: PlannedCell, task: Task) -> None:
+        """A task begins."""
+
+    def progress(self, done: int, total: int) -> None:
+        """So much of the present task is done."""
+
+    def ended(self, cell: PlannedCell, outcome: Outcome) -> None:
+        """A task has ended and is in the store."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A grid read and planned in a place. `settled` are the tasks that need no attempt, with how each ended."""
+
+    grid: Grid
+    text: str
+    cells: tuple[PlannedCell, ...]
+    settled: dict[str, str]
+    store: Store
+    place: Place
+
+    def pending(self, cell: PlannedCell) -> tuple[Task, ...]:
+        """The tasks of `cell` to do; a training whose weights are gone is done again for those who need them."""
+        waiting = [task for task in cell.tasks if task.key not in self.settled]
+        needed = {task.needs for task in waiting}
+        return tuple(task for task in cell.tasks if task in waiting or (task.key in needed and self._lost(task)))
+
+    def all_pending(self) -> dict[str, tuple[PlannedCell, Task]]:
+        """Every task to do, once each, by key."""
+        return {task.key: (cell, task) for cell in reversed(self.cells) for task in self.pending(cell)}
+
+    def begin(self) -> str:
+        """Write down the run and everything it wants; returns its id."""
+        commit, dirty = machine.commit()
+        description = {
+            "grid_name": self.grid.name,
+            "grid": self.text,
+            "command": machine.command(),
+            "commit_id": commit,
+            "dirty": int(dirty),
+            "versions": canonical(machine.versions()),
+        }
+        wanted = [Wanted(cell=c.key, cell_spec=c.spec, label=c.label, task=t) for c in self.cells for t in c.tasks]
+        return self.store.begin_run(description, self.place.machine, wanted)
+
+    def proceed(self, run_id: str, listener: Listener, engine: Engine | None = None) -> list[Outcome]:
+        """Do what is pending, cell by cell, each outcome in the store before the next task begins.
+
+        KeyboardInterrupt passes through; what had ended by then is in the store, and a training has its checkpoint.
+        """
+        engine = engine or LocalEngine(self.place.logs, self.grid.limits.task_s)
+        listener.begin(self)
+        outcomes: list[Outcome] = []
+        for cell in self.cells:
+            for event in engine.run(self._job(cell)):
+                if isinstance(event, Started):
+                    listener.started(cell, event.task)
+                elif isinstance(event, Progress):
+                    listener.progress(event.done, event.total)
+                else:
+                    self._keep(run_id, event)
+                    listener.ended(cell, event)
+                    outcomes.append(event)
+        return outcomes
+
+    def _job(self, cell: PlannedCell) -> Job:
+        return Job(
+            cell=cell,
+            tasks=self.pending(cell),
+            known=dict(self.settled),
+            cache=self.place.cache.folder,
+            device=self.place.device,
+            threads=self.place.threads,
+            data=data_names(self.grid),
+        )
+
+    def _keep(self, run_id: str, outcome: Outcome) -> None:
+        """Into the store; a finished training's checkpoint has served once its curve is there."""
+        self.store.write(run_id, outcome)
+        self.settled[outcome.task.key] = outcome.status
+        if outcome.task.kind == "train" and outcome.status is Status.DONE:
+            self.place.cache.checkpoint(outcome.task.key).unlink(missing_ok=True)
+
+    def _lost(self, task: Task) -> bool:
+        done = self.settled.get(task.key) == Status.DONE
+        return done and not self.place.cache.weights(task.key).is_file()
+
+
+def prepare(path: Path, store: Store, place: Place, *, retry: bool = False) -> Run:
+    """Read and plan the grid in `path`, and look up what is done; `retry` tries again what failed for good.
+
+    Raises:
+        UserError: the grid is wrong in any way.
+    """
+    grid = read_grid(path)
+    cells = tuple(plan(grid, path.name, place.machine))
+    settled: Mapping[str, str] = store.settled(task.key for cell in cells for task in cell.tasks)
+    kept = {key: status for key, status in settled.items() if status == Status.DONE or not retry}
+    text = path.read_text(encoding="utf-8")
+    return Run(grid=grid, text=text, cells=cells, settled=kept, store=store, place=place)

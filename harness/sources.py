@@ -1,0 +1,66 @@
+"""The version of a piece of code: a hash over the sources it is made of, comments, docstrings and layout left out.
+
+A result depends on the modules that its code imports, so those are followed, as far as they lie in the same top-level
+packages as nlbench or the plug-in. Editing one method therefore retrains that method and no other.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from pathlib import Path
+
+OURS = ("harness", "methods", "datasets")
+
+
+@functools.cache
+def code_version(*modules: str) -> str:
+    """The first 16 hexadecimal digits of SHA-256 over `modules` and what they import, each by its syntax tree."""
+    roots = {*OURS, *(module.partition(".")[0] for module in modules)}
+    seen: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name.partition(".")[0] not in roots or (file := _file_of(name)) is None:
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        seen[name] = _bare(tree)
+        waiting += _imported(tree, name)
+    return hashlib.sha256("\n".join(f"{name}\n{seen[name]}" for name in sorted(seen)).encode()).hexdigest()[:16]
+
+
+def _file_of(module: str) -> Path | None:
+    """The Python file of a module, found without importing it; None if there is no such module."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _imported(tree: ast.Module, module: str) -> list[str]:
+    """Names that may be modules: `from a.b import c` may mean `a.b.c`, and always runs `a` and `a.b`."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                importlib.util.resolve_name("." * node.level + (node.module or ""), module)
+                if node.level
+                else node.module
+            )
+            names += [base or "", *(f"{base}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name]
+
+
+def _bare(tree: ast.Module) -> str:
+    """The source of `tree` without docstrings, in one layout."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)

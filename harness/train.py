@@ -1,0 +1,215 @@
+"""One training loop for all methods: L1 on random patches, Adam, exact resume, and a stop before weights are lost.
+
+A batch is a pure function of seed and step, and a checkpoint holds every other state (weights, optimizer, schedule,
+scaler, average, random generators, curve), so a resumed training equals an undisturbed one bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from datasets.patches import Batch, PatchSource
+from harness.grid import TrainBudget
+from harness.inference import autocast, to_tensor
+from harness.records import Record
+
+CURVE_POINTS = 150
+LONGEST_INTERVAL = 100
+BETAS = (0.9, 0.999)
+
+Progress = Callable[[int, int], None]
+State = dict[str, Tensor]
+
+
+class DivergedError(ArithmeticError):
+    """The loss or a weight is no longer finite. `state` are the last weights known to be good."""
+
+    def __init__(self, step: int, state: State) -> None:
+        super().__init__(f"the loss is not finite, first seen at step {step}")
+        self.step, self.state = step, state
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: someone asked for it
+    """Training was asked to stop; a checkpoint is written and a further run goes on from it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """Where a training keeps its state, and how many seconds may pass between two states."""
+
+    file: Path
+    every_s: float = 20.0
+
+
+def train(
+    network: nn.Module,
+    source: PatchSource,
+    budget: TrainBudget,
+    *,
+    device: str,
+    checkpoints: Checkpoints,
+    progress: Progress,
+    stop: Callable[[], bool],
+) -> tuple[State, list[Record]]:
+    """Train `network` to the end of `budget`, from its checkpoint if there is one; returns weights and curve.
+
+    The checkpoint of the end stays until somebody has the curve safe: a finished training is never repeated.
+
+    Raises:
+        DivergedError: a loss or weight is not finite.
+        Stopped: `stop()` became true; the state is on disk.
+    """
+    training = Training(network, budget, device)
+    training.resume(checkpoints.file)
+    saved = time.monotonic()
+    for batch in source.batches(training.step, budget.steps):
+        training.advance(batch)
+        progress(training.step, budget.steps)
+        if stop():
+            training.save(checkpoints.file)
+            raise Stopped
+        if time.monotonic() - saved > checkpoints.every_s:
+            training.save(checkpoints.file)
+            saved = time.monotonic()
+    training.save(checkpoints.file)
+    return training.weights(), training.records()
+
+
+class Training:
+    """The whole state of one training, and one step of it."""
+
+    def __init__(self, network: nn.Module, budget: TrainBudget, device: str) -> None:
+        self.budget, self.device = budget, device
+        layout = torch.channels_last if budget.channels_last else torch.contiguous_format
+        self.network = network.to(device, memory_format=layout).train()  # type: ignore[call-overload]
+        learnt = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(learnt, lr=budget.learning_rate, betas=BETAS)
+        self.schedule = _schedule(self.optimizer, budget)
+        self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=budget.precision == "fp16")
+        self.average = _average(network, budget.ema_decay)
+        self.interval = min(LONGEST_INTERVAL, max(1, budget.steps // CURVE_POINTS))
+        self.step, self.seconds = 0, 0.0
+        self.curve: list[tuple[int, float, float]] = []
+        self.losses: list[Tensor] = []
+        self.good = self._copy()
+
+    def advance(self, batch: Batch) -> None:
+        """One step: forward, backward, update; the curve and the check for divergence at intervals."""
+        started = time.perf_counter()
+        self.losses.append(self._update(batch))
+        self.step += 1
+        if self.step % self.interval == 0 or self.step == self.budget.steps:
+            self._note()
+        self.seconds += time.perf_counter() - started
+
+    def weights(self) -> State:
+        """The trained weights on the CPU: the moving average if one is kept."""
+        return self._copy() if self.average is None else _cpu(self.average.module.state_dict())
+
+    def records(self) -> list[Record]:
+        """The training curve, and the mean time of a step."""
+        curve = [
+            Record(metric=metric, value=value, step=step)
+            for step, loss, rate in self.curve
+            for metric, value in (("train_loss", loss), ("learning_rate", rate))
+        ]
+        return [*curve, Record(metric="step_s", value=self.seconds / max(1, self.step))]
+
+    def save(self, file: Path) -> None:
+        """Write the state beside `file` and put it in its place, so that a state on disk is always whole."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}.part")
+        with partial.open("wb") as stream:
+            torch.save(self._state(), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+
+    def resume(self, file: Path) -> None:
+        """Take up the state in `file`, if there is one."""
+        if not file.is_file():
+            return
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.curve = [tuple(point) for point in state["curve"]]
+        self.losses, self.good = list(state["losses"]), state["good"]
+        torch.set_rng_state(state["generator"])
+        if state["generators_cuda"]:
+            torch.cuda.set_rng_state_all(state["generators_cuda"])
+
+    def _state(self) -> dict[str, Any]:
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        progress = {"step": self.step, "seconds": self.seconds, "curve": self.curve, "losses": self.losses}
+        cuda = torch.cuda.get_rng_state_all() if self.device.startswith("cuda") else []
+        return parts | progress | {"good": self.good, "generator": torch.get_rng_state(), "generators_cuda": cuda}
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
+        return parts if self.average is None else parts | {"average": self.average}
+
+    def _update(self, batch: Batch) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.budget.precision):
+            sr = self.network(to_tensor(batch.lr, self.device))
+            loss: Tensor = F.l1_loss(sr.float(), to_tensor(batch.hr, self.device))
+        self.scaler.scale(loss).backward()
+        if self.budget.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.budget.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        return loss.detach()
+
+    def _note(self) -> None:
+        """A point of the curve. Finite weights after finite losses are the new good ones; else training ends here."""
+        losses = torch.stack(self.losses).float().cpu()
+        finite = torch.isfinite(losses)
+        if not finite.all():
+            first = self.step - len(losses) + int((~finite).nonzero()[0]) + 1
+            raise DivergedError(first, self.good)
+        current = self._copy()
+        if not all(torch.isfinite(t).all() for t in current.values() if t.is_floating_point()):
+            raise DivergedError(self.step, self.good)
+        self.good = current
+        self.curve.append((self.step, float(losses.mean()), float(self.schedule.get_last_lr()[0])))
+        self.losses = []
+
+    def _copy(self) -> State:
+        return _cpu(self.network.state_dict())
+
+
+def _schedule(optimizer: torch.optim.Optimizer, budget: TrainBudget) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate over the steps: constant, halved (or `gamma`) at milestones, or one cycle of PyTorch's kind."""
+    if budget.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, budget.learning_rate, total_steps=budget.steps + 1, cycle_momentum=False
+        )
+    fractions = budget.milestones if budget.schedule == "milestones" else ()
+    milestones = [round(fraction * budget.steps) for fraction in fractions]
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, budget.gamma)
+
+
+def _average(network: nn.Module, decay: float) -> AveragedModel | None:
+    """An exponential moving average of the weights, buffers copied; none for decay 0."""
+    if not decay:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
+def _cpu(state: dict[str, Any]) -> State:
+    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

@@ -1,0 +1,197 @@
+"""The tasks of one cell, carried out in this process. Every end of a task is an outcome with a status and a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import methods
+from datasets.cache import decoded
+from datasets.patches import PatchSource
+from harness.cache import Cache, save_weights
+from harness.evaluate import evaluate
+from harness.grid import positions
+from harness.plan import PlannedCell, image_set, set_name
+from harness.profile import profile, protocol
+from harness.records import Outcome, Status, Task
+from harness.train import Checkpoints, DivergedError, Stopped, train
+from methods.weights import load_weights, state_hash
+
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """The pending tasks of one cell, and what is known of tasks that ended before."""
+
+    cell: PlannedCell
+    tasks: tuple[Task, ...]
+    known: Mapping[str, str]
+    cache: Path
+    device: str
+    threads: int
+    data: Mapping[str, str]
+    """Where each data set of the grid is found: its name in the store, and the name or path in the grid."""
+    checkpoint_s: float = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A task has begun."""
+
+    task: Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """So much of the present task is done."""
+
+    done: int
+    total: int
+
+
+Event = Started | Progress | Outcome
+
+
+def run_cell(job: Job, report: Callable[[Event], None]) -> None:
+    """Carry out the job's tasks in order and report each. SIGTERM ends it at the next training step or task."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    torch.set_num_threads(job.threads)
+    work = _Work(job, stop, report)
+    known = dict(job.known)
+    for task in job.tasks:
+        report(Started(task))
+        try:
+            outcome = work.attempt(task, blocked(task, job.cell, known))
+        except Stopped:
+            return
+        known[task.key] = outcome.status
+        report(outcome)
+        if stop.is_set():
+            return
+
+
+def blocked(task: Task, cell: PlannedCell, known: Mapping[str, str]) -> str | None:
+    """Why `task` need not be tried, from how others ended: its training failed, or a smaller size ran out of memory."""
+    if task.needs is not None and known.get(task.needs, Status.DONE) != Status.DONE:
+        return f"its training ended as {known[task.needs]}"
+    if task.kind == "profile":
+        for other in cell.tasks:
+            smaller = other.kind == "profile" and positions(other.spec["size"]) < positions(task.spec["size"])
+            same = smaller and other.spec["precision"] == task.spec["precision"]
+            if same and known.get(other.key) == Status.OUT_OF_MEMORY:
+                return f"implied: out of memory at {other.spec['size']}"
+    return None
+
+
+class _Work:
+    """What the tasks of a cell share: the cache, and the network with its weights once they are there."""
+
+    def __init__(self, job: Job, stop: threading.Event, report: Callable[[Event], None]) -> None:
+        self.job, self.stop, self.report = job, stop, report
+        self.cache = Cache(job.cache)
+        self.loaded: nn.Module | None = None
+
+    def attempt(self, task: Task, obstacle: str | None) -> Outcome:
+        """Do `task`, unless there is an `obstacle`; whatever happens becomes its outcome."""
+        started = time.monotonic()
+        if obstacle is not None:
+            return Outcome(task=task, status=Status.SKIPPED, seconds=0.0, reason=obstacle)
+        tasks = {"train": self._train, "evaluate": self._evaluate, "profile": self._profile}
+        try:
+            found = tasks[task.kind](task)
+        except Stopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - a method may raise anything, and the rest must go on
+            traceback.print_exc()
+            found = {"status": status_of(error), "reason": _told(error)}
+        return Outcome(**{"task": task, "status": Status.DONE, **found, "seconds": time.monotonic() - started})
+
+    def _train(self, task: Task) -> dict[str, Any]:
+        job, budget = self.job, self.job.cell.budget
+        assert budget is not None
+        images = decoded(image_set(job.data[set_name(budget.data)], job.cell.scale), self.cache.images)
+        source = PatchSource(images=images, patch=budget.patch, batch=budget.batch, seed=task.spec["seed"])
+        network = self._build(task.spec["seed"])
+        try:
+            state, records = train(
+                network,
+                source,
+                budget,
+                device=job.device,
+                checkpoints=Checkpoints(file=self.cache.checkpoint(task.key), every_s=job.checkpoint_s),
+                progress=self._progress,
+                stop=self.stop.is_set,
+            )
+        except DivergedError as error:
+            save_weights(error.state, self.cache.last_good(task.key))
+            raise
+        save_weights(state, self.cache.weights(task.key))
+        return {"records": tuple(records), "protocol": {"loss": "L1", "device": job.device, "threads": job.threads}}
+
+    def _evaluate(self, task: Task) -> dict[str, Any]:
+        network = self._network(task)
+        images = image_set(self.job.data[task.spec["dataset"]], self.job.cell.scale)
+        records, artifacts = evaluate(network, images, task.spec, self.job.device, self._progress)
+        how = {name: task.spec[name] for name in ("dataset", "border", "tiling", "precision", "hash_seed")}
+        measured = {
+            "scale": self.job.cell.scale,
+            "crop": self.job.cell.scale,
+            "channel": "Y of BT.601, studio range, not rounded unless the metric says so",
+            "rounding": "SR clamped and rounded to 8 bit",
+            "resize": "MATLAB bicubic, antialiased, rounded after each pass",
+            "degradation": "bicubic",
+            "self_ensemble": False,
+            "tf32": torch.backends.cuda.matmul.allow_tf32,
+            "weights": state_hash(network.state_dict()),
+        }
+        return {"records": records, "artifacts": artifacts, "protocol": how | measured}
+
+    def _profile(self, task: Task) -> dict[str, Any]:
+        records = profile(lambda: self._build(0), task.spec, self.job.device)
+        return {"records": records, "protocol": protocol(task.spec, self.job.device, self.job.threads)}
+
+    def _network(self, task: Task) -> nn.Module:
+        """The network with its trained or given weights, on the device; loaded once for all of a cell's tasks."""
+        if self.loaded is None:
+            network = self._build(0)
+            file = self.cache.weights(task.needs) if task.needs else self.job.cell.weights
+            if file is not None:
+                load_weights(network, file)
+            self.loaded = network.to(self.job.device).eval()
+        return self.loaded
+
+    def _build(self, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        cell = self.job.cell
+        return methods.method(cell.address).build(cell.scale, cell.settings)
+
+    def _progress(self, done: int, total: int) -> None:
+        self.report(Progress(done, total))
+
+
+def status_of(error: Exception) -> Status:
+    """Which status an exception means."""
+    if isinstance(error, DivergedError | FloatingPointError):
+        return Status.DIVERGED
+    words = str(error).lower()
+    short_of_memory = isinstance(error, RuntimeError) and any(phrase in words for phrase in MEMORY_WORDS)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or short_of_memory:
+        return Status.OUT_OF_MEMORY
+    return Status.ERROR
+
+
+def _told(error: Exception) -> str:
+    """The first line of an exception, with its kind unless we raised it for the user."""
+    line = next(iter(str(error).splitlines()), "")
+    return line if isinstance(error, ValueError | DivergedError) and line else f"{type(error).__name__}: {line}"

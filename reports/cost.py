@@ -1,0 +1,187 @@
+"""What a forward pass costs at each input size: medians with intervals, shares of attention, and the tables of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.records import METRICS
+from reports.failures import why_missing
+from reports.frames import BASELINE, Frames, positions
+from reports.stats import Floats, Interval, median_interval
+from reports.tables import (
+    PERCENT,
+    TIMES,
+    Column,
+    Entry,
+    Row,
+    Table,
+    bounds,
+    fixed,
+    make_table,
+    missing,
+    number,
+    scaled,
+    shown,
+)
+
+SAMPLED = ("forward_s", "attention_s")
+MEMORY = ("peak_bytes", "weight_bytes", "reserved_bytes", "process_bytes", "rss_bytes")
+SINGLE = ("parameters", "macs", "macs_fvcore", "attention_macs", "uncounted_elements", "first_forward_s", "converged")
+GROUP = ["scale", "comparable", "machine_id"]
+COUNTS_AGREE = 0.01
+"""Two counts of MACs that differ by more are marked."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What was profiled at one scale under one protocol on one machine.
+
+    `figures` has a row per (label, size): counted figures as they are, medians of sampled ones; `samples` holds those
+    by (metric, label, size).
+    """
+
+    scale: int
+    precision: str
+    comparable: str
+    machine: str
+    figures: pd.DataFrame
+    samples: Mapping[tuple[str, str, str], Floats]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels with any figure."""
+        return tuple(self.figures.index.get_level_values("label").unique())
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Sizes with any figure, smallest first."""
+        return tuple(sorted(self.figures.index.get_level_values("size").unique(), key=positions))
+
+    def value(self, label: str, size: str, metric: str) -> float | None:
+        """One figure, or None."""
+        if (label, size) not in self.figures.index or metric not in self.figures:
+            return None
+        value: Any = self.figures.loc[(label, size), metric]
+        return None if pd.isna(value) else float(value)
+
+    def interval(self, label: str, size: str, metric: str) -> Interval | None:
+        """Interval of the median of a sampled metric."""
+        samples = self.samples.get((metric, label, size))
+        return None if samples is None else median_interval(samples)
+
+    def share(self, label: str, size: str) -> float | None:
+        """Share of the forward time that is spent inside attention."""
+        attention, forward = self.value(label, size, "attention_s"), self.value(label, size, "forward_s")
+        return attention / forward if attention is not None and forward else None
+
+
+def costs(frames: Frames) -> list[Cost]:
+    """One for each scale, protocol and machine, in the order in which the run asked for them."""
+    records = frames.measured(*SAMPLED, *MEMORY, *SINGLE)
+    records = records[records["size"].notna()].drop_duplicates(["attempt_id", "label", "metric", "size", "repeat"])
+    return [_cost(group) for _, group in records.groupby(GROUP, sort=False)]
+
+
+def _cost(group: pd.DataFrame) -> Cost:
+    first = group.iloc[0]
+    figures = group.pivot_table(index=["label", "size"], columns="metric", values="value", aggfunc="median", sort=False)
+    sampled = group[group["metric"].isin(SAMPLED)].groupby(["metric", "label", "size"], sort=False)["value"]
+    return Cost(
+        scale=int(first["scale"]),
+        precision=str(first["precision"]),
+        comparable=str(first["comparable"]),
+        machine=str(first["machine_id"]),
+        figures=figures,
+        samples={(str(m), str(k), str(size)): samples.to_numpy(float) for (m, k, size), samples in sampled},
+    )
+
+
+def common_size(cost: Cost, metric: str = "forward_s") -> str | None:
+    """The largest size at which every label that has `metric` at all has it."""
+    if metric not in cost.figures:
+        return None
+    having = cost.figures[metric].dropna().reset_index()
+    labels_at = having.groupby("size")["label"].nunique()
+    shared = labels_at[labels_at == having["label"].nunique()].index
+    return max((str(size) for size in shared), key=positions, default=None)
+
+
+def _column(key: str, title: str, unit: str = "") -> Column:
+    return Column(key=key, title=title, unit=unit, better=METRICS[key].better)
+
+
+COLUMNS = (
+    _column("macs", "MACs", "G"),
+    _column("attention_macs", "MACs in attention", "G"),
+    _column("peak_bytes", "Peak memory", "MB"),
+    _column("weight_bytes", "Weights", "MB"),
+    _column("reserved_bytes", "Reserved", "MB"),
+    _column("process_bytes", "Process on GPU", "MB"),
+    _column("rss_bytes", "Resident", "MB"),
+    _column("first_forward_s", "First forward", "ms"),
+    _column("forward_s", "Forward, median", "ms"),
+    Column(key="interval", title=f"95{PERCENT} interval", unit="ms"),
+    Column(key="samples", title="Samples"),
+    _column("attention_s", "In attention", "ms"),
+    Column(key="share", title="Share of attention", unit="%"),
+    Column(key="converged", title="Converged"),
+)
+UNITS = {"G": 1e9, "MB": 1e6, "ms": 1e-3}
+
+
+def cost_tables(frames: Frames, cost: Cost) -> list[Table]:
+    """A table per input size, smallest first; a method that failed at a size stands there with its reason."""
+    tasks = frames.asked("profile")
+    tasks = tasks[(tasks["scale"] == cost.scale) & (tasks["precision"].isna() | (tasks["precision"] == cost.precision))]
+    labels = [label for label in frames.labels if (tasks["label"] == label).any()]
+    by_label = {label: tasks[tasks["label"] == label] for label in labels}
+    return [_table(cost, size, by_label) for size in cost.sizes]
+
+
+def _table(cost: Cost, size: str, tasks: Mapping[str, pd.DataFrame]) -> Table:
+    rows = [_row(cost, label, size, asked) for label, asked in tasks.items()]
+    caption = f"{TIMES}{cost.scale}, input {shown(size)} (n = {fixed(positions(size), 0)}), precision {cost.precision}"
+    return make_table(caption, COLUMNS, rows, protocol=cost.comparable)
+
+
+def _row(cost: Cost, label: str, size: str, tasks: pd.DataFrame) -> Row:
+    if (label, size) not in cost.figures.index:
+        reason = why_missing(tasks, "profile", size=size)
+        return Row(head=label, note=reason, entries={column.key: missing(reason) for column in COLUMNS})
+    ranked = not bool((tasks["method"] == BASELINE).all())
+    entries = {
+        column.key: scaled(cost.value(label, size, column.key), UNITS[column.unit], ranked=ranked)
+        for column in COLUMNS
+        if column.unit in UNITS
+    }
+    return Row(head=label, note=_doubt(cost, label, size), entries=entries | _timing(cost, label, size))
+
+
+def _timing(cost: Cost, label: str, size: str) -> dict[str, Entry]:
+    interval, share = cost.interval(label, size, "forward_s"), cost.share(label, size)
+    samples = len(cost.samples.get(("forward_s", label, size), ()))
+    text = bounds(interval, UNITS["ms"])
+    return {
+        "interval": Entry(text=text, value=interval.low) if interval else missing("too few samples"),
+        "samples": number(float(samples), 0, ranked=False) if samples else missing("not timed"),
+        "share": number(share * 100.0, 1, ranked=False) if share is not None else missing("no attention timed"),
+        "converged": _converged(cost.value(label, size, "converged")),
+    }
+
+
+def _converged(value: float | None) -> Entry:
+    if value is None:
+        return missing("not timed")
+    return Entry(text="yes" if value == 1.0 else "no", value=value)
+
+
+def _doubt(cost: Cost, label: str, size: str) -> str:
+    """Why the count of MACs should not be trusted, if there is reason."""
+    macs, second = cost.value(label, size, "macs"), cost.value(label, size, "macs_fvcore")
+    if not macs or second is None or abs(second - macs) <= COUNTS_AGREE * macs:
+        return ""
+    return f"fvcore counts {(second - macs) / macs:+.1%} against these MACs"

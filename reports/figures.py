@@ -1,0 +1,235 @@
+"""The figures: quality against cost, growth of attention's cost with n, training curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from reports.cost import Cost
+from reports.frames import Frames
+from reports.labels import place_names, shortened
+from reports.palette import Look
+from reports.quality import Quality, reference
+from reports.scaling import QUANTITIES, Growth
+from reports.svg import MUTED, PAGE, Figure, drawing, inlined, series_colour
+from reports.tables import TIMES, fixed, shown
+
+HEIGHT = 3.0
+LEGEND_ROW = 0.19
+"""Inches that a row of the legend adds to a figure."""
+
+AXES = {
+    "forward_s": ("Forward time [ms]", 1e-3),
+    "macs": ("MACs [G]", 1e9),
+    "attention_s": ("Time in attention [ms]", 1e-3),
+    "attention_macs": ("MACs in attention [G]", 1e9),
+    "peak_bytes": ("Peak memory of the network [MB]", 1e6),
+}
+MOST_RAW_CURVES = 8
+"""With more, unsmoothed curves hide the smoothed ones."""
+
+SMOOTHING = 15
+"""A smoothed point averages this fraction of a curve."""
+
+MOST_TICKS = 7
+WIDEST, NARROWEST = 3.0, 1.3
+
+
+def quality_figures(quality: Quality, costs: list[Cost], looks: Mapping[str, Look], name: str) -> list[Figure]:
+    """PSNR-Y against forward time and against MACs, where any method has both."""
+    cost, size = reference(quality, costs)
+    if cost is None or size is None:
+        return []
+    both = [(metric, _points(quality, cost, size, metric)) for metric in ("forward_s", "macs")]
+    return [_trade(quality, size, metric, points, looks, f"{name}-{metric}") for metric, points in both if points]
+
+
+def _points(quality: Quality, cost: Cost, size: str, metric: str) -> dict[str, tuple[float, float]]:
+    unit, points = AXES[metric][1], {}
+    for label in quality.labels:
+        value, psnr = cost.value(label, size, metric), quality.score(label, "psnr_y")
+        if value and math.isfinite(psnr) and label != quality.baseline:
+            points[label] = (value / unit, psnr)
+    return points
+
+
+def _trade(
+    quality: Quality,
+    size: str,
+    metric: str,
+    points: dict[str, tuple[float, float]],
+    looks: Mapping[str, Look],
+    name: str,
+) -> Figure:
+    what = AXES[metric][0]
+    with drawing(HEIGHT) as canvas:
+        axes = canvas.subplots()
+        _scatter(axes, points, looks)
+        axes.set(xlabel=what, ylabel="PSNR-Y [dB]", title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
+        _legend(canvas, {label: label for label in place_names(axes, points)}, looks)
+        alt = f"PSNR-Y against {what}: " + "; ".join(f"{k} {y:.2f} dB at {x:.3g}" for k, (x, y) in points.items())
+        svg = inlined(canvas, name, alt)
+    against = what.partition(" [")[0].replace("Forward", "forward")
+    caption = f"{quality.title}: PSNR-Y against {against} at {shown(size)}. Up and to the left is better."
+    return Figure(caption=caption + _baseline_note(quality), alt=alt, svg=svg)
+
+
+def _baseline_note(quality: Quality) -> str:
+    if quality.baseline is None:
+        return ""
+    return f" Bicubic, not drawn, reaches {fixed(quality.score(quality.baseline, 'psnr_y'), 2)} dB."
+
+
+def _scatter(axes: Axes, points: Mapping[str, tuple[float, float]], looks: Mapping[str, Look]) -> None:
+    table = pd.DataFrame([(label, x, y) for label, (x, y) in points.items()], columns=["label", "x", "y"])
+    sns.scatterplot(table, x="x", y="y", s=62, edgecolor=PAGE, linewidth=0.8, ax=axes, **_style(points, looks))
+    axes.set_xscale("log")
+    axes.margins(x=0.14, y=0.16)
+    log_ticks(axes, "x")
+
+
+def growth_figures(cost: Cost, grown: Sequence[Growth], looks: Mapping[str, Look], name: str) -> list[Figure]:
+    """Time, MACs and peak memory over n on logarithmic axes."""
+    figures = []
+    for quantity in QUANTITIES:
+        chosen = [g for g in grown if g.quantity == quantity]
+        if chosen:
+            figures.append(_growth(cost, quantity, chosen, looks, f"{name}-{quantity}"))
+    return figures
+
+
+def _growth(cost: Cost, quantity: str, grown: Sequence[Growth], looks: Mapping[str, Look], name: str) -> Figure:
+    what, unit = AXES[quantity]
+    entries = {g.label: f"{shortened(g.label)}: n^{g.exponent:.2f}" for g in grown}
+    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries)) as canvas:
+        axes = canvas.subplots()
+        _lines(axes, grown, unit, looks)
+        axes.set(xlabel="n = h · w of the input", ylabel=what, title=f"{what.split(' [')[0]} {TIMES}{cost.scale}")
+        _legend(canvas, entries, looks)
+        alt = f"{what} over n, {TIMES}{cost.scale}: " + "; ".join(entries.values())
+        svg = inlined(canvas, name, alt)
+    return Figure(caption=f"{what.split(' [')[0]} over n, with fitted exponents. Dashed: n and n².", alt=alt, svg=svg)
+
+
+def _lines(axes: Axes, grown: Sequence[Growth], unit: float, looks: Mapping[str, Look]) -> None:
+    table = pd.concat(pd.DataFrame({"label": g.label, "n": g.n, "cost": g.cost / unit}) for g in grown)
+    labels = [g.label for g in grown]
+    lines: dict[str, Any] = {"dashes": False, "errorbar": None, "estimator": None, "markeredgecolor": PAGE}
+    widths = dict(zip(labels, _widths(len(labels)), strict=True))
+    style = _style(labels, looks) | lines | {"size": "label", "sizes": widths, "markersize": 7}
+    sns.lineplot(table, x="n", y="cost", ax=axes, **style)
+    axes.set(xscale="log", yscale="log")
+    _guides(axes, table)
+    for direction in ("x", "y"):
+        log_ticks(axes, direction)
+
+
+def _guides(axes: Axes, table: pd.DataFrame) -> None:
+    """Dashed lines of slope 1 and 2 from the cheapest corner, cut at the frame."""
+    limits = axes.get_ylim()
+    n = np.array([table["n"].min(), table["n"].max()], dtype=float)
+    for slope in (1, 2):
+        axes.plot(
+            n, table["cost"].min() * (n / n[0]) ** slope, color=MUTED, linewidth=0.8, linestyle=(0, (4, 4)), zorder=1
+        )
+    axes.set_ylim(limits)
+
+
+def training_figures(frames: Frames, looks: Mapping[str, Look], name: str) -> list[Figure]:
+    """Training loss over steps, a figure per scale; a training that serves two methods is drawn once."""
+    losses = frames.measured("train_loss")
+    losses = losses[losses["step"].notna()]
+    sharing = losses.groupby("task_key", sort=False)["label"].agg(lambda labels: ", ".join(labels.drop_duplicates()))
+    once = losses.drop_duplicates(["attempt_id", "step"])
+    first = once.drop_duplicates("label")
+    names = dict(zip(first["label"], first["task_key"].map(sharing), strict=True))
+    return [_training(scale, group, names, looks, f"{name}-{scale}") for scale, group in _by_scale(once)]
+
+
+def _by_scale(losses: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
+    return [(int(str(scale)), group) for scale, group in losses.groupby("scale")]
+
+
+def _training(
+    scale: int, losses: pd.DataFrame, names: Mapping[str, str], looks: Mapping[str, Look], name: str
+) -> Figure:
+    curves = losses.pivot_table(index="step", columns="label", values="value", aggfunc="mean")
+    entries = {label: text for label, text in names.items() if label in curves}
+    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries)) as canvas:
+        axes = canvas.subplots()
+        for label, width in zip(entries, _widths(len(entries)), strict=True):
+            _curve(axes, curves[label].dropna(), looks[label], width, raw=len(entries) <= MOST_RAW_CURVES)
+        axes.set(yscale="log", xlabel="Step", ylabel="Loss (L1)", title=f"Training {TIMES}{scale}")
+        log_ticks(axes, "y")
+        _legend(canvas, entries, looks)
+        last = "; ".join(f"{text} {curves[label].dropna().iloc[-1]:.4g}" for label, text in entries.items())
+        alt = f"Training loss over steps {TIMES}{scale}; last values: {last}"
+        svg = inlined(canvas, name, alt)
+    caption = f"Training loss {TIMES}{scale}, mean over seeds. Strong lines: running mean; faint ones: as recorded."
+    return Figure(caption=caption, alt=alt, svg=svg)
+
+
+def _curve(axes: Axes, curve: pd.Series[float], look: Look, width: float, *, raw: bool) -> None:
+    colour, steps = series_colour(look.series), curve.index.to_numpy(float)
+    smooth = curve.rolling(max(1, len(curve) // SMOOTHING), center=True, min_periods=1).mean()
+    if raw:
+        axes.plot(steps, curve.to_numpy(float), color=colour, alpha=0.25, linewidth=0.7)
+    marks: dict[str, Any] = {"marker": look.marker, "markevery": max(1, len(curve) // 6), "markeredgecolor": PAGE}
+    axes.plot(steps, smooth.to_numpy(float), color=colour, linewidth=width, **marks)
+
+
+def _widths(count: int) -> list[float]:
+    """Widths of lines in the order of drawing: where two coincide, the lower one shows at both sides."""
+    widths: list[float] = np.linspace(WIDEST if count > 1 else NARROWEST, NARROWEST, count).tolist()
+    return widths
+
+
+def _style(labels: Iterable[str], looks: Mapping[str, Look]) -> dict[str, Any]:
+    """What tells Seaborn how each label looks."""
+    colours = {label: series_colour(looks[label].series) for label in labels}
+    markers = {label: looks[label].marker for label in colours}
+    return {"hue": "label", "style": "label", "palette": colours, "markers": markers, "legend": False}
+
+
+def _legend_rows(entries: Mapping[str, str]) -> int:
+    return math.ceil(len(entries) / 2)
+
+
+def _legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look]) -> None:
+    """A legend below the axes; `entries` maps labels to what the legend says of them."""
+    if not entries:
+        return
+    handles = [
+        Line2D([], [], color=series_colour(looks[k].series), marker=looks[k].marker, markeredgecolor=PAGE)
+        for k in entries
+    ]
+    canvas.legend(handles, [shortened(text) for text in entries.values()], loc="outside lower left", ncol=2)
+
+
+def log_ticks(axes: Axes, direction: str) -> None:
+    """Plain numbers at 1, 2, 5 times powers of ten, or at all powers where that is too many."""
+    axis = axes.xaxis if direction == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(FixedLocator(tick_places(float(low), float(high))))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace(",", "\u202f")))
+
+
+def tick_places(low: float, high: float) -> list[float]:
+    """At most `MOST_TICKS` round numbers between `low` and `high`, and two at least where round numbers allow it."""
+    for mantissas in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        places = [m * 10.0**k for k in range(-12, 16) for m in mantissas if low <= m * 10.0**k <= high]
+        if len(places) <= MOST_TICKS:
+            return (
+                places if len(places) > 1 else [float(f"{value:.2g}") for value in (low, math.sqrt(low * high), high)]
+            )
+    return places[:: math.ceil(len(places) / MOST_TICKS)]

@@ -1,0 +1,175 @@
+"""The three headline sentences: quality, what attention costs, how that grows. Nothing that the data does not carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reports.cost import Cost, common_size
+from reports.frames import Frames
+from reports.quality import Quality
+from reports.scaling import Growth, attending
+from reports.stats import Interval, ratio_interval
+from reports.tables import PERCENT, TIMES, fixed, shown, significant
+
+PLAIN, FUSED = "plain", "fused"
+MOST_NAMED = 4
+ALIKE_DB = 0.005
+"""Half of the last digit that tables print of a PSNR."""
+
+BACKEND = "backend"
+"""The setting that says how dense attention is computed; `PLAIN` where a cell does not name it."""
+
+
+def findings(
+    frames: Frames, qualities: Sequence[Quality], costs: Sequence[Cost], grown: Sequence[Sequence[Growth]]
+) -> tuple[str, ...]:
+    """Three sentences as plain text; `grown` are the fits of each of `costs`."""
+    return (_quality(qualities), _attention(frames, costs), _growth(grown))
+
+
+def _quality(qualities: Sequence[Quality]) -> str:
+    scored = [(quality, _ordered(quality)) for quality in qualities]
+    contested = next(((q, labels) for q, labels in scored if labels), None)
+    if contested is None:
+        return "No network has been scored yet, so nothing can be said about quality."
+    quality, labels = contested
+    best = labels[0]
+    equal = [label for label in labels if label == best or _alike(quality, best, label)]
+    psnr = fixed(quality.score(best, "psnr_y"), 2)
+    verb = "has" if len(equal) == 1 else "have"
+    sentence = f"On {quality.title}, {_listed(equal)} {verb} the highest mean PSNR-Y: {psnr} dB"
+    rivals = [label for label in labels if label not in equal]
+    return sentence + _over_baseline(quality, best) + _lead(quality, best, rivals) + _elsewhere(best, scored)
+
+
+def _alike(quality: Quality, best: str, label: str) -> bool:
+    """Whether two methods answer alike on every image, as the plain and the fused form of one network do."""
+    return bool(((quality.images[best] - quality.images[label]).abs() < ALIKE_DB).all())
+
+
+def _ordered(quality: Quality) -> list[str]:
+    """The networks that were scored on every image, best first."""
+    complete = [label for label in quality.labels if quality.complete(label) and label != quality.baseline]
+    return sorted(complete, key=lambda label: quality.score(label, "psnr_y"), reverse=True)
+
+
+def _over_baseline(quality: Quality, best: str) -> str:
+    if quality.baseline is None or not quality.complete(quality.baseline):
+        return ""
+    gain, _ = quality.difference(best, quality.baseline)
+    if gain != gain:  # noqa: PLR0124 - NaN: both are infinite
+        return ""
+    return f", {fixed(abs(gain), 2)} dB {'above' if gain >= 0 else 'below'} bicubic"
+
+
+def _lead(quality: Quality, best: str, rivals: Sequence[str]) -> str:
+    """Whether the best can be told from the next; over images only, so one training seed each stays a caution."""
+    if not rivals:
+        return "."
+    gap, interval = quality.difference(best, rivals[0])
+    if interval is None:
+        return f". Whether that is better than {rivals[0]} is undecided: too few images, or infinite values."
+    told = f"{fixed(gap, 2)} dB ahead of {rivals[0]} (95{PERCENT} interval over images {_range(interval)})"
+    if interval.holds(0.0):
+        return f"; that is {told}: undecided which is better."
+    alone = min(quality.score(label, "seeds") for label in (best, rivals[0])) == 1
+    caution = ", but with one training seed each this says little about the methods" if alone else ""
+    return f"; that is {told}{caution}."
+
+
+def _elsewhere(best: str, scored: Sequence[tuple[Quality, list[str]]]) -> str:
+    contests = [labels for _, labels in scored if labels]
+    if len(contests) == 1:
+        return ""
+    wins = sum(labels[0] == best for labels in contests)
+    return f" {best} is best in {wins} of {len(contests)} tables."
+
+
+def _attention(frames: Frames, costs: Sequence[Cost]) -> str:
+    """Of the first scale and machine whose attention was timed."""
+    cost = next((c for c in costs if "attention_s" in c.figures and attending(c)), None)
+    size = common_size(cost, "attention_s") if cost else None
+    if cost is None or size is None:
+        return "No attention has been timed at a common size, so nothing can be said about what it costs."
+    shares = {label: share for label in attending(cost) if (share := cost.share(label, size)) is not None}
+    told = [f"{shares[label] * 100.0:.0f}{PERCENT} of {label}'s" for label in _extremes(shares)]
+    sentence = f"At {shown(size)} ({TIMES}{cost.scale}) attention takes {_listed(told)} forward time"
+    doubt = [label for label in shares if cost.value(label, size, "converged") == 0.0]
+    caution = f" (timing of {_listed(doubt)} has not converged)" if doubt else ""
+    return sentence + caution + _fusion(frames, cost)
+
+
+def _fusion(frames: Frames, cost: Cost) -> str:
+    pair = _plain_and_fused(frames, cost)
+    sizes = [s for s in cost.sizes if pair and all(("attention_s", label, s) in cost.samples for label in pair)]
+    if pair is None or not sizes:
+        return "."
+    plain, fused = (cost.samples["attention_s", label, sizes[-1]] for label in pair)
+    ratio, interval = _median_ratio(cost, pair, sizes[-1]), ratio_interval(plain, fused)
+    told = f"; at {shown(sizes[-1])} plain attention ({pair[0]}) takes {significant(ratio)} times "
+    told += f"as long as fused ({pair[1]}"
+    if interval is None:
+        return f"{told}): undecided, too few samples."
+    told += f"; 95{PERCENT} interval {significant(interval.low)} to {significant(interval.high)})"
+    return f"{told}: undecided which is faster." if interval.holds(1.0) else f"{told}."
+
+
+def _median_ratio(cost: Cost, pair: tuple[str, str], size: str) -> float:
+    plain, fused = (cost.value(label, size, "attention_s") for label in pair)
+    assert plain is not None
+    assert fused is not None
+    return plain / fused
+
+
+def _plain_and_fused(frames: Frames, cost: Cost) -> tuple[str, str] | None:
+    """The labels of two cells that differ in nothing but how attention is computed."""
+    tasks = frames.done("profile")
+    cells = tasks[(tasks["scale"] == cost.scale) & tasks["label"].isin(cost.labels)].drop_duplicates("label")
+    kinds: dict[str, dict[str, str]] = {}
+    for label, spec in zip(cells["label"], cells["cell_spec"], strict=True):
+        settings = dict(spec.get("settings") or {})
+        backend = settings.pop(BACKEND, PLAIN)
+        kinds.setdefault(repr((spec.get("method"), sorted(settings.items()))), {})[backend] = str(label)
+    return next(((k[PLAIN], k[FUSED]) for k in kinds.values() if PLAIN in k and FUSED in k), None)
+
+
+def _growth(grown: Sequence[Sequence[Growth]]) -> str:
+    """Of the first scale and machine with fits."""
+    fits = next((list(each) for each in grown if any(g.quantity == "attention_macs" for g in each)), [])
+    if not fits:
+        return "Attention has not been measured at two sizes, so nothing can be said about how its cost grows."
+    sentence = f"With n = h·w attention's MACs grow as {_by_exponent(fits)}"
+    times = [g for g in fits if g.quantity == "attention_s"]
+    if not times:
+        return f"{sentence}; its time was not measured."
+    chosen = _extremes({g.label: g.exponent for g in times})
+    told = [f"n^{g.exponent:.2f}{_within(g.interval)} in {g.label}" for g in times if g.label in chosen]
+    cautions = list(dict.fromkeys(g.caution for g in times if g.caution))
+    return f"{sentence}; its time as {_listed(told)}" + (f" ({_listed(cautions)})." if cautions else ".")
+
+
+def _by_exponent(fits: Sequence[Growth]) -> str:
+    """Methods whose MACs grow alike, named together."""
+    alike: dict[str, list[str]] = {}
+    for g in fits:
+        if g.quantity == "attention_macs":
+            alike.setdefault(f"n^{g.exponent:.2f}", []).append(g.label)
+    return _listed([f"{power} in {_listed(labels)}" for power, labels in alike.items()])
+
+
+def _extremes(values: Mapping[str, float]) -> list[str]:
+    """All labels, or, where they are too many for a sentence, those of the least and the greatest value."""
+    ordered = sorted(values, key=lambda label: values[label])
+    return list(values) if len(values) <= MOST_NAMED else [ordered[0], ordered[-1]]
+
+
+def _within(interval: Interval | None) -> str:
+    return f" ({_range(interval)})" if interval else ""
+
+
+def _range(interval: Interval) -> str:
+    return f"{fixed(interval.low, 2)} to {fixed(interval.high, 2)}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

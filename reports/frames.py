@@ -1,0 +1,193 @@
+"""One run as tidy pandas tables: a row per wanted task, a row per record, a row per artifact.
+
+A task may have been attempted in an earlier run: it is answered by the latest attempt that is done, or else by the
+latest attempt, or by none, and then its status is `NOT_RUN`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import UserError
+from harness.records import Status
+from harness.store import NOT_COMPARED, Store, read_json
+
+NOT_RUN = "not_run"
+BASELINE = "bicubic"
+"""The method that gains are counted from."""
+
+PLACES = ("dataset", "tiling", "precision", "hash_seed", "size")
+"""What an attempt's specification says about where and how it was made."""
+
+SIZE = re.compile(r"(\d+)x(\d+)")
+
+ATTEMPTS = """
+SELECT attempt.id AS attempt_id, attempt.task_key, attempt.spec, attempt.status, attempt.reason, attempt.ended_at,
+    attempt.seconds, attempt.run_id AS source_run, run.machine_id, run.commit_id, run.dirty,
+    protocol.comparable, protocol.spec AS protocol
+FROM attempt
+JOIN run ON run.id = attempt.run_id
+JOIN protocol ON protocol.id = attempt.protocol_id
+WHERE attempt.task_key IN (SELECT task_key FROM wanted WHERE run_id = :run)
+ORDER BY attempt.ended_at, attempt.id
+"""
+
+RECORDS = """
+SELECT record.attempt_id, record.metric, record.value, record.status, record.reason, record.dataset, record.image,
+    record.size, record.step, record.repeat
+FROM record
+JOIN attempt ON attempt.id = record.attempt_id
+WHERE attempt.task_key IN (SELECT task_key FROM wanted WHERE run_id = :run)
+    AND record.metric NOT IN ('learning_rate', 'step_s')
+ORDER BY record.attempt_id, record.position
+"""
+
+ARTIFACTS = """
+SELECT artifact.attempt_id, artifact.name, artifact.dataset, artifact.image, blob.content
+FROM artifact
+JOIN attempt ON attempt.id = artifact.attempt_id
+JOIN blob ON blob.id = artifact.blob_id
+WHERE attempt.task_key IN (SELECT task_key FROM wanted WHERE run_id = :run)
+ORDER BY artifact.attempt_id, artifact.position
+"""
+
+WANTED = """
+SELECT wanted.position, wanted.cell_id, wanted.label, wanted.task_key, wanted.kind, cell.spec AS cell_spec
+FROM wanted
+JOIN cell ON cell.id = wanted.cell_id
+WHERE wanted.run_id = :run
+ORDER BY wanted.position
+"""
+
+RUN = """
+SELECT run.*, machine.description FROM run JOIN machine ON machine.id = run.machine_id
+ORDER BY run.started_at, run.id
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Frames:
+    """`tasks`, `records` and `artifacts` of one run, the protocols they were measured by, and all machines.
+
+    `records` and `artifacts` carry the columns of their task; one that answers tasks of two cells is there twice.
+    """
+
+    run: Mapping[str, Any]
+    tasks: pd.DataFrame
+    records: pd.DataFrame
+    artifacts: pd.DataFrame
+    protocols: Mapping[str, Mapping[str, Any]]
+    machines: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of methods, in the order in which the run asked for them."""
+        return tuple(self.tasks["label"].drop_duplicates())
+
+    def asked(self, kind: str) -> pd.DataFrame:
+        """The tasks of one kind."""
+        return self.tasks[self.tasks["kind"] == kind]
+
+    def done(self, kind: str) -> pd.DataFrame:
+        """The tasks of one kind that have figures."""
+        return self.tasks[(self.tasks["kind"] == kind) & (self.tasks["status"] == Status.DONE)]
+
+    def measured(self, *metrics: str) -> pd.DataFrame:
+        """The records of `metrics` that have a value, of tasks that are done."""
+        held = self.records["metric"].isin(metrics) & self.records["value"].notna()
+        return self.records[held & (self.records["task_status"] == Status.DONE)]
+
+
+def load(store: Store, run_id: str | None = None) -> Frames:
+    """The run `run_id`, or the newest.
+
+    Raises:
+        UserError: there is no run, or none with this id.
+    """
+    runs = store.frame(RUN)
+    run = _chosen_run(runs, run_id)
+    attempts = store.frame(ATTEMPTS, run=run["id"])
+    tasks = _tasks(store.frame(WANTED, run=run["id"]), attempts)
+    return Frames(
+        run=run,
+        tasks=tasks,
+        records=_with_task(store.frame(RECORDS, run=run["id"]), tasks),
+        artifacts=_with_task(store.frame(ARTIFACTS, run=run["id"]), tasks),
+        protocols=_protocols(attempts),
+        machines={row["machine_id"]: read_json(row["description"]) for row in runs.to_dict("records")},
+    )
+
+
+def positions(size: str) -> int:
+    """`n = h * w` of a size such as `"96x128"`; 0 for what is no size."""
+    found = SIZE.fullmatch(size)
+    return int(found[1]) * int(found[2]) if found else 0
+
+
+def _chosen_run(runs: pd.DataFrame, run_id: str | None) -> dict[str, Any]:
+    if runs.empty:
+        raise UserError("the store holds no run yet: nothing to report")
+    chosen = runs if run_id is None else runs[runs["id"] == run_id]
+    if chosen.empty:
+        known = ", ".join(runs["id"].tail(5))
+        raise UserError(f"no run {run_id!r} in the store; the latest are {known}")
+    row = chosen.iloc[-1].to_dict()
+    texts = {"versions": read_json(row["versions"]), "machine": read_json(row.pop("description"))}
+    return {str(name): value for name, value in row.items()} | texts
+
+
+def _protocols(attempts: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Each protocol by its `comparable` fingerprint, without the parts that may differ inside one column."""
+    specs = attempts.drop_duplicates("comparable").set_index("comparable")["protocol"].map(read_json)
+    return {str(key): {k: v for k, v in spec.items() if k not in NOT_COMPARED} for key, spec in specs.items()}
+
+
+def _tasks(wanted: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
+    cells = pd.DataFrame([_cell_columns(spec) for spec in wanted.pop("cell_spec")], index=wanted.index)
+    for name in ("method", "scale", "seed", "cell_spec"):
+        wanted[name] = cells.get(name, pd.Series(dtype=object))
+    wanted["label"] = wanted["label"].map(_clean).astype(object)
+    answer = _answers(attempts)
+    places = pd.DataFrame([_place_columns(spec) for spec in answer.pop("spec")], index=answer.index)
+    for name in PLACES:
+        answer[name] = places.get(name, pd.Series(dtype=object))
+    tasks = wanted.merge(answer, on="task_key", how="left").sort_values("position", ignore_index=True)
+    tasks["status"] = tasks["status"].fillna(NOT_RUN)
+    return tasks
+
+
+def _answers(attempts: pd.DataFrame) -> pd.DataFrame:
+    """One attempt per task: the latest that is done, else the latest."""
+    done = (attempts["status"] == Status.DONE).rename("done")
+    ordered = attempts.assign(done=done).sort_values("done", kind="stable")
+    return ordered.drop_duplicates("task_key", keep="last").drop(columns=["done", "protocol"])
+
+
+def _cell_columns(text: str) -> dict[str, Any]:
+    spec = read_json(text)
+    held = {name: spec.get(name) for name in ("method", "scale", "seed")}
+    return held | {"cell_spec": spec}
+
+
+def _place_columns(text: str) -> dict[str, Any]:
+    spec = read_json(text)
+    return {name: spec.get(name) for name in PLACES}
+
+
+def _clean(label: str) -> str:
+    """A label on one line without control characters, which neither HTML nor SVG can hold."""
+    return " ".join("".join(c if c.isprintable() else " " for c in label).split()) or "(no label)"
+
+
+def _with_task(rows: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
+    """`rows` of attempts with the columns of the tasks that they answer, in the order of the tasks."""
+    columns = ["position", "cell_id", "label", "method", "scale", "seed", "attempt_id", "task_key", "comparable"]
+    held = tasks[[*columns, "tiling", "precision", "hash_seed", "machine_id", "status"]]
+    named = held.rename(columns={"status": "task_status"})
+    joined = rows.merge(named, on="attempt_id", how="inner", suffixes=("", "_of_task"))
+    return joined.sort_values("position", kind="stable", ignore_index=True)

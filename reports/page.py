@@ -1,0 +1,132 @@
+"""The report: one run as one self-contained HTML page that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from harness.store import Store
+from reports.cost import Cost, cost_tables, costs
+from reports.crops import strips
+from reports.failures import failure_lines, failures, not_run
+from reports.figures import growth_figures, quality_figures, training_figures
+from reports.findings import findings
+from reports.frames import NOT_RUN, Frames, load
+from reports.palette import DARK, LIGHT, looks
+from reports.provenance import provenance
+from reports.quality import Quality, qualities, quality_table
+from reports.scaling import Growth, growths, scaling_table
+from reports.tables import TIMES
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a command line tells of a report: where it is, the headline sentences, what failed."""
+
+    path: Path
+    findings: tuple[str, ...]
+    failures: tuple[str, ...]
+
+
+def write_report(store: Store, run_id: str | None, path: Path) -> Summary:
+    """Write the page of run `run_id`, or of the newest, to `path`; a reader never sees half a page there.
+
+    Raises:
+        UserError: there is no such run.
+        OSError: the page cannot be written.
+    """
+    frames = load(store, run_id)
+    content = _content(frames)
+    _write(path, _rendered(content))
+    return Summary(path=path, findings=content["findings"], failures=failure_lines(frames))
+
+
+def _content(frames: Frames) -> dict[str, Any]:
+    """All that the templates show."""
+    scored, profiled = qualities(frames), costs(frames)
+    grown = [growths(cost) for cost in profiled]
+    look = looks(frames.labels)
+    return {
+        "run": frames.run,
+        "findings": findings(frames, scored, profiled, grown),
+        "counts": _counts(frames),
+        "quality": [_quality_part(frames, q, profiled, f"q{i}", look) for i, q in enumerate(scored)],
+        "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
+        "training": training_figures(frames, look, "t"),
+        "strips": strips(frames, scored),
+        "failures": failures(frames).to_dict("records"),
+        "not_run": not_run(frames).to_dict("records"),
+        "provenance": provenance(frames),
+    }
+
+
+def _quality_part(frames: Frames, quality: Quality, profiled: list[Cost], name: str, look: Any) -> dict[str, Any]:
+    table, figures = quality_table(frames, quality, profiled), quality_figures(quality, profiled, look, name)
+    return {"title": quality.title, "table": table, "figures": figures}
+
+
+def _cost_part(frames: Frames, cost: Cost, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:
+    scaling = scaling_table(cost, grown) if grown else None
+    figures = growth_figures(cost, grown, look, name)
+    machine = frames.machines[cost.machine]
+    place = machine.get("gpu") or machine.get("cpu") or "unnamed machine"
+    title = f"Scale {TIMES}{cost.scale}, precision {cost.precision}, on {place}"
+    return {"title": title, "tables": cost_tables(frames, cost), "scaling": scaling, "figures": figures}
+
+
+def _counts(frames: Frames) -> dict[str, int]:
+    statuses: pd.Series[str] = frames.tasks["status"]
+    done, waiting = int((statuses == "done").sum()), int((statuses == NOT_RUN).sum())
+    return {
+        "cells": frames.tasks["cell_id"].nunique(),
+        "tasks": len(statuses),
+        "done": done,
+        "failed": len(statuses) - done - waiting,
+        "not_run": waiting,
+    }
+
+
+def _rendered(content: dict[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["powers"] = _powers
+    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    series = {"light": LIGHT, "dark": DARK}
+    return environment.get_template("page.html").render(script=script, digest=digest, series=series, **content)
+
+
+def _powers(text: str) -> Markup:
+    """Plain text with `n^2.00` as a power."""
+    return Markup(re.sub(r"\bn\^([\d.]*\d)", r"n<sup>\1</sup>", str(escape(text))))  # noqa: S704 - escaped right here
+
+
+def _write(path: Path, text: str) -> None:
+    """To a file beside `path`, then renamed: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

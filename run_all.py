@@ -1,0 +1,211 @@
+"""nlbench: from a grid of methods and settings to a page of numbers that hold.
+
+Without an argument: run the default grid on the built-in images and write the report.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.place import Place
+    from harness.records import Outcome
+    from harness.run import Run
+    from harness.store import Store
+
+GRIDS = Path(__file__).with_name("harness") / "grids"
+USER_MISTAKE, FAILED, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=True, no_args_is_help=False)
+
+GridFile = Annotated[Path, typer.Argument(help="Grid file (TOML); a bare name is looked up in harness/grids/.")]
+Out = Annotated[Path, typer.Option(help="Folder for store, cache, logs and report.")]
+StoreUrl = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads this form
+    typer.Option("--store", help="SQLite file, or postgresql+psycopg://…; default: store.sqlite in the out folder."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one.")]
+Threads = Annotated[Optional[int], typer.Option(min=1, help="CPU threads; default: all cores.")]  # noqa: UP045
+RunId = Annotated[Optional[str], typer.Option("--run", help="Id of a run, or its beginning; default: the newest.")]  # noqa: UP045
+DEFAULT_OUT, STORE_FILE = Path("out"), "store.sqlite"
+
+
+class Form(enum.StrEnum):
+    """File formats of an export."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@app.callback()
+def main(context: typer.Context) -> None:
+    """Run the default grid when no verb is given."""
+    if context.invoked_subcommand is None:
+        run()
+
+
+@app.command()
+def run(
+    grid: GridFile = GRIDS / "default.toml",
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    retry: Annotated[bool, typer.Option(help="Try again what failed for good: out of memory, diverged.")] = False,
+) -> None:
+    """Train, evaluate and profile every cell of a grid that is not done yet, then write the report."""
+    from harness.progress import listener  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.run import prepare  # noqa: PLC0415
+
+    prepared = prepare(_grid(grid), *_place(out, store, device, threads), retry=retry)
+    run_id = prepared.begin()
+    watcher = listener(_console())
+    outcomes: list[Outcome] = []
+    try:
+        outcomes = prepared.proceed(run_id, watcher)
+    except KeyboardInterrupt:
+        watcher.close()
+        _write_report(prepared.store, run_id, out)
+        _console().print("Interrupted; the same command goes on from here.")
+        raise typer.Exit(INTERRUPTED) from None
+    watcher.close()
+    _write_report(prepared.store, run_id, out)
+    if any(outcome.status in {"error", "timeout"} for outcome in outcomes):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def plan(
+    grid: GridFile = GRIDS / "default.toml",
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Print the cells of a grid, what is done already, and an estimate of time and disk. Runs nothing."""
+    from harness.run import prepare  # noqa: PLC0415 - torch takes seconds, which --help need not
+
+    prepared = prepare(_grid(grid), *_place(out, store, device, threads))
+    _print_plan(prepared)
+
+
+@app.command()
+def report(
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+    run_id: RunId = None,
+    page: Annotated[Optional[Path], typer.Option(help="File to write; default: report.html in the out folder.")] = None,  # noqa: UP045
+) -> None:
+    """Write the page of a run from the store alone."""
+    opened = _existing_store(out, store)
+    _write_report(opened, opened.run_id(run_id), out, page)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+    form: Annotated[Form | None, typer.Option("--format", help="csv or parquet; default: by the file's name.")] = None,
+    run_id: RunId = None,
+) -> None:
+    """Write every number of the store, or of one run, to a CSV or Parquet file."""
+    chosen = form or next((f for f in Form if file.suffix == f".{f}"), None)
+    if chosen is None:
+        raise UserError(f"cannot tell the format of {file}: name it .csv or .parquet, or give --format")
+    opened = _existing_store(out, store)
+    frame = opened.measurements(opened.run_id(run_id) if run_id else None)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if chosen is Form.CSV:
+        frame.to_csv(file, index=False)
+    else:
+        frame.to_parquet(file, index=False)
+    _console().print(f"{len(frame):,} records written to {file}", highlight=False)
+
+
+def _grid(path: Path) -> Path:
+    """The grid file at `path`, or the one of that name that comes with nlbench."""
+    shipped = GRIDS / path.with_suffix(".toml").name
+    return shipped if not path.is_file() and path.parent == Path() and shipped.is_file() else path
+
+
+def _place(out: Path, store: str | None, device: str, threads: int | None) -> tuple[Store, Place]:
+    from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.store import Store  # noqa: PLC0415
+
+    place = Place.of(out, store, device, threads)
+    return Store(place.store), place
+
+
+def _existing_store(out: Path, store: str | None) -> Store:
+    from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
+
+    file = out / STORE_FILE
+    if store is None and not file.is_file():
+        raise UserError(
+            f"no store at {file}: run a grid first, or name the store with --store or its folder with --out"
+        )
+    return Store(store or str(file))
+
+
+def _write_report(store: Store, run_id: str, out: Path, page: Path | None = None) -> None:
+    """Write the page and say where it is, what it finds, and what failed."""
+    from reports import write_report  # noqa: PLC0415 - drawing libraries take a second
+
+    summary = write_report(store, run_id, page or out / "report.html")
+    say = _console().print
+    for title, lines in (("Findings", summary.findings), ("Failed", summary.failures)):
+        if lines:
+            say(f"\n{title}", style="bold")
+        for line in lines:
+            say(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    say(f"\nReport: {summary.path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_plan(run: Run) -> None:
+    from rich.table import Table  # noqa: PLC0415 - not needed by --help
+
+    from harness.estimate import Estimate, Estimator  # noqa: PLC0415
+    from harness.plan import data_names  # noqa: PLC0415
+    from harness.progress import clock  # noqa: PLC0415
+
+    estimator = Estimator(device=run.place.device, places=data_names(run.grid))
+    pending = run.all_pending()
+    table = Table("cell", "method", "scale", "seed", "tasks", "done", "to do takes about")
+    total = Estimate()
+    for cell in run.cells:
+        own = [estimator.of(cell, task) for key, (owner, task) in pending.items() if owner is cell]
+        left = sum(own, Estimate())
+        done = sum(task.key in run.settled for task in cell.tasks)
+        row = (cell.key, cell.label, cell.scale, cell.spec["seed"], len(cell.tasks), done, clock(left.seconds))
+        table.add_row(*map(str, row))
+        total += left
+    _console().print(table)
+    _console().print(
+        f"{len(run.cells)} cells, {len(pending)} tasks to do: about {clock(total.seconds)} and "
+        f"{total.disk_bytes / 1e6:.1f} MB on {run.place.device} ({run.place.threads} threads), within a factor of two.",
+        highlight=False,
+    )
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - not needed by --help
+
+    return Console()
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)  # noqa: T201 - the command line's own voice
+        sys.exit(USER_MISTAKE)
