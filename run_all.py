@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GRIDS = Path(__file__).with_name("harness") / "grids"
 USER_MISTAKE, FAILED, INTERRUPTED = 2, 1, 130
 
-app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=True, no_args_is_help=False)
+app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=True, pretty_exceptions_enable=False)
 
 GridFile = Annotated[Path, typer.Argument(help="Grid file (TOML); a bare name is looked up in harness/grids/.")]
 Out = Annotated[Path, typer.Option(help="Folder for store, cache, logs and report.")]

@@ -27,17 +27,24 @@ def decoded(images: ImageSet, folder: Path) -> DecodedSet:
     """The decoded pairs of `images`, from `folder`'s cache when it holds them, else decoded into it first.
 
     The name of the cache file is the set's fingerprint, so that nothing stale is ever read. The index is written
-    last and by an atomic rename: a cache that was cut short is made anew.
+    last, by an atomic rename, and knows how long the data are: a cache that was cut short is made anew.
     """
     index = folder / f"{images.fingerprint}.json"
     data = index.with_suffix(".u8")
-    if not index.is_file() or not data.is_file():
+    if not _complete(index, data):
         folder.mkdir(parents=True, exist_ok=True)
         _write(images, data, index)
     buffer = np.memmap(data, dtype=np.uint8, mode="r")
-    entries = json.loads(index.read_text(encoding="utf-8"))
+    entries = json.loads(index.read_text(encoding="utf-8"))["pairs"]
     pairs = tuple(Pair(e["name"], _view(buffer, e["hr"]), _view(buffer, e["lr"])) for e in entries)
     return DecodedSet(images.name, images.scale, pairs)
+
+
+def _complete(index: Path, data: Path) -> bool:
+    try:
+        return bool(json.loads(index.read_text(encoding="utf-8"))["bytes"] == data.stat().st_size)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _write(images: ImageSet, data: Path, index: Path) -> None:
@@ -46,8 +53,9 @@ def _write(images: ImageSet, data: Path, index: Path) -> None:
         entries = [
             {"name": pair.name, "hr": _append(stream, pair.hr), "lr": _append(stream, pair.lr)} for pair in images
         ]
+        length = stream.tell()
     partial.replace(data)
-    partial.write_text(json.dumps(entries), encoding="utf-8")
+    partial.write_text(json.dumps({"bytes": length, "pairs": entries}), encoding="utf-8")
     partial.replace(index)
 
 

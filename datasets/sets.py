@@ -112,8 +112,8 @@ def read_image(file: Path) -> Image:
         ValueError: a missing or damaged file, or one that is not 8-bit grey or RGB; the message names it.
     """
     with _opened(file) as image:
-        if image.mode not in MODES:
-            raise ValueError(f"{file} has mode {image.mode}; only 8-bit grey and RGB images are read")
+        if fault := _fault(image):
+            raise ValueError(f"{file} has {fault}; only 8-bit grey and RGB images are read")
         return np.asarray(image.convert("RGB"))
 
 
@@ -138,6 +138,15 @@ def _opened(file: Path) -> Iterator[PIL.Image.Image]:
             yield image
     except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(f"cannot read image {file}: {error}") from error
+
+
+def _fault(image: PIL.Image.Image) -> str | None:
+    """What makes an image unfit. Pillow itself would cut 16-bit colour to 8 bits, or drop transparency, in silence."""
+    if image.mode not in MODES:
+        return f"mode {image.mode}"
+    if "transparency" in image.info:
+        return "transparency"
+    return "16 bits a channel" if any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else None
 
 
 @functools.cache

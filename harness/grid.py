@@ -243,8 +243,8 @@ def _count(table: Mapping[str, tuple[Any, ...]]) -> int:
 
 
 def _told(error: pydantic.ValidationError, outer: tuple[int | str, ...] = ()) -> str:
-    """The first mistake of a grid in one line: where, what, and what is allowed."""
-    mistake = error.errors()[0]
+    """The first mistake of a grid in one line: where, what, and what is allowed. A misspelt key comes before others."""
+    mistake = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     inner = mistake.get("ctx", {}).get("error")
     if isinstance(inner, pydantic.ValidationError):
         return _told(inner, (*outer, *mistake["loc"]))
@@ -254,6 +254,8 @@ def _told(error: pydantic.ValidationError, outer: tuple[int | str, ...] = ()) ->
         return f"unknown key {key!r}: {nearest(str(place[-1]), _keys_at(place[:-1]))}"
     if mistake["type"] == "value_error":
         return f"{key}: {mistake['ctx']['error']}"
+    if mistake["type"] == "missing":
+        return f"{key} is missing"
     return f"{key}: {mistake['msg']}, not {mistake['input']!r}"
 
 

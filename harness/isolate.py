@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -69,9 +70,15 @@ class Worker:
             raise self._death()
 
     def ask_to_stop(self) -> None:
-        """Tell the process to save what it has and end; after a grace period it is killed."""
+        """Tell the process to save what it has and end; after a grace period it is killed.
+
+        What it still reports is read and dropped, since a process that nobody listens to cannot get on.
+        """
         self._process.terminate()
-        self._process.join(GRACE_S)
+        end = time.monotonic() + GRACE_S
+        with contextlib.suppress(EOFError, OSError):
+            while self._ours.poll(max(0.0, end - time.monotonic())):
+                self._ours.recv()
         self.kill()
 
     def kill(self) -> None:

@@ -120,8 +120,13 @@ class _Resolved:
             "scale": self.cell.scale,
             "seed": self.cell.seed if self.trained else 0,
             "weights": weights,
-            "train": self.cell.train.model_dump(mode="json") if self.trained else None,
+            "train": self.budget if self.trained else None,
         }
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """The training budget, its data set by name."""
+        return self.cell.train.model_dump(mode="json") | {"data": set_name(self.cell.train.data)}
 
     @property
     def key(self) -> str:
@@ -186,10 +191,9 @@ def _tasks(resolved: _Resolved, grid: Grid, machine: Mapping[str, Any]) -> Itera
 
 
 def _train_task(resolved: _Resolved) -> Task:
-    budget = resolved.cell.train
-    data = image_set(budget.data, resolved.cell.scale)
+    data = image_set(resolved.cell.train.data, resolved.cell.scale)
     spec = resolved.function | {
-        "train": budget.model_dump(mode="json") | {"data": set_name(budget.data)},
+        "train": resolved.budget,
         "data": data.fingerprint,
         "seed": resolved.cell.seed,
         "train_code": code_version(*TRAIN_CODE),

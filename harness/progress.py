@@ -13,6 +13,8 @@ from harness.plan import PlannedCell, data_names
 from harness.records import Outcome, Status, Task
 from harness.run import Run
 
+TRUSTED_SHARE = 0.1
+
 
 class Ledger:
     """How much of a run is done, in seconds of estimated work, corrected by how fast the work really goes."""
@@ -34,12 +36,14 @@ class Ledger:
         self.present = 0.0
 
     @property
-    def remaining_s(self) -> float | None:
-        """Seconds left if the rest goes as fast as what is done; None as long as nothing is."""
+    def remaining_s(self) -> float:
+        """Seconds left: as estimated at first, then corrected by the pace so far, fully once a tenth is done."""
         completed = self.done + self.present
         if not completed:
-            return None
-        return (time.monotonic() - self.started) * (self.total - completed) / completed
+            return self.total
+        pace = (time.monotonic() - self.started) / completed
+        trust = min(1.0, completed / (TRUSTED_SHARE * self.total))
+        return (self.total - completed) * (trust * pace + 1 - trust)
 
 
 class Lines:
@@ -69,8 +73,7 @@ class Lines:
         """One line: position, cell, task, how it ended, how long it took, how long the rest may take."""
         self.ended_count += 1
         self.ledger.finish(outcome.task)
-        remaining = self.ledger.remaining_s
-        left = "" if remaining is None else f", about {clock(remaining)} left"
+        left = f", about {clock(self.ledger.remaining_s)} left" if self.ended_count < self.count else ""
         end = "" if outcome.status is Status.DONE else f": {outcome.status} ({outcome.reason})"
         what = f"{cell.label} x{cell.scale} {told(outcome.task)}"
         self._say(f"[{self.ended_count}/{self.count}] {what}{end}, {outcome.seconds:.1f} s{left}")
@@ -120,8 +123,7 @@ class Bars(Lines):
         self.bars.stop()
 
     def _move(self) -> None:
-        remaining = self.ledger.remaining_s
-        note = "" if remaining is None else f"about {clock(remaining)} left"
+        note = f"about {clock(self.ledger.remaining_s)} left"
         self.bars.update(self.whole, completed=self.ledger.done + self.ledger.present, note=note)
 
 

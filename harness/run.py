@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,15 +79,16 @@ class Run:
         listener.begin(self)
         outcomes: list[Outcome] = []
         for cell in self.cells:
-            for event in engine.run(self._job(cell)):
-                if isinstance(event, Started):
-                    listener.started(cell, event.task)
-                elif isinstance(event, Progress):
-                    listener.progress(event.done, event.total)
-                else:
-                    self._keep(run_id, event)
-                    listener.ended(cell, event)
-                    outcomes.append(event)
+            with contextlib.closing(engine.run(self._job(cell))) as events:
+                for event in events:
+                    if isinstance(event, Started):
+                        listener.started(cell, event.task)
+                    elif isinstance(event, Progress):
+                        listener.progress(event.done, event.total)
+                    else:
+                        self._keep(run_id, event)
+                        listener.ended(cell, event)
+                        outcomes.append(event)
         return outcomes
 
     def _job(self, cell: PlannedCell) -> Job:

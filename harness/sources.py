@@ -32,12 +32,16 @@ def code_version(*modules: str) -> str:
 
 
 def _file_of(module: str) -> Path | None:
-    """The Python file of a module, found without importing it; None if there is no such module."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+    """The Python file of a module, found without importing it or its parents; None if there is no such module."""
+    top, *inner = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None:
         return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    if not inner and spec.origin is not None:
+        return Path(spec.origin)
+    folders = [Path(folder, *inner) for folder in spec.submodule_search_locations or ()]
+    candidates = [file for folder in folders for file in (folder.with_suffix(".py"), folder / "__init__.py")]
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _imported(tree: ast.Module, module: str) -> list[str]:

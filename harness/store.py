@@ -6,12 +6,13 @@ Tables are made by the numbered files of `migrations/`, each applied once and in
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK_WAIT_S = 30.0
+ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7301)"}
+"""How each database keeps others out while the tables are brought up to date; the number is ours by choice."""
 NOT_COMPARED = ("weights", "hash_seed")
 """Parts of a protocol that may differ inside one column of a table: which weights, which draw."""
 
@@ -50,14 +53,13 @@ class Store:
             UserError: the URL is no URL, its database cannot be reached or written, or the store is newer than us.
         """
         self.url = url if "://" in url else f"sqlite:///{url}"
-        try:
+        with _told(self.url), contextlib.ExitStack() as on_failure:
             self.engine = _engine(self.url)
+            on_failure.callback(self.close)
             _migrate(self.engine)
             self._tables = sa.MetaData()
             self._tables.reflect(self.engine, views=True)
-        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
-            cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise UserError(f"cannot open the store {_without_password(self.url)}: {cause}") from error
+            on_failure.pop_all()
 
     def close(self) -> None:
         """Release the database."""
@@ -147,11 +149,23 @@ class Store:
 
 def _engine(url: str) -> sa.Engine:
     engine = sa.create_engine(url)
+    if engine.dialect.name not in ALONE:
+        raise UserError(f"a store is SQLite or PostgreSQL, not {engine.dialect.name}")
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+@contextlib.contextmanager
+def _told(url: str) -> Iterator[None]:
+    """A store that cannot be opened, told without the database library's several lines and without a password."""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise UserError(f"cannot open the store {_without_password(url)}: {cause}") from error
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
@@ -176,13 +190,10 @@ def _migrate(engine: sa.Engine) -> None:
     """Apply the migrations that the store does not have yet, all in one transaction."""
     files = sorted(MIGRATIONS.glob("[0-9]*.sql"))
     with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(ALONE[engine.dialect.name])
         connection.exec_driver_sql(
             "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"
         )
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("LOCK TABLE migration")
         applied = connection.exec_driver_sql("SELECT COALESCE(MAX(number), 0) FROM migration").scalar_one()
         if applied > len(files):
             raise UserError(f"the store has migration {applied}, this version of nlbench knows {len(files)}: update it")

@@ -20,7 +20,7 @@ from datasets.patches import PatchSource
 from harness.cache import Cache, save_weights
 from harness.evaluate import evaluate
 from harness.grid import positions
-from harness.plan import PlannedCell, image_set, set_name
+from harness.plan import PlannedCell, image_set
 from harness.profile import profile, protocol
 from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train
@@ -120,7 +120,7 @@ class _Work:
     def _train(self, task: Task) -> dict[str, Any]:
         job, budget = self.job, self.job.cell.budget
         assert budget is not None
-        images = decoded(image_set(job.data[set_name(budget.data)], job.cell.scale), self.cache.images)
+        images = decoded(image_set(job.data[budget.data], job.cell.scale), self.cache.images)
         source = PatchSource(images=images, patch=budget.patch, batch=budget.batch, seed=task.spec["seed"])
         network = self._build(task.spec["seed"])
         try:

@@ -65,5 +65,5 @@ def _load(address: str) -> Any:
     module, _, attribute = address.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load method {address!r}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except (safetensors.SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise ValueError(f"cannot read weights from {path}: {str(error).splitlines()[0]}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(f"cannot read weights from {path}: {reason}") from error
     return _unwrap(content, path)
 
 
@@ -71,26 +73,29 @@ def state_hash(state: Mapping[str, Tensor]) -> str:
 
 
 def _read_pickle(path: Path) -> Any:
-    """A `.pt` file under `weights_only`; the unpickler's refusal is told as a `ValueError`."""
+    """A `.pt` file under `weights_only`; whatever the unpickler raises on a bad file is told as a `ValueError`."""
     import pickle  # noqa: PLC0415 - for the name of the error; nothing is unpickled by it
 
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError("it holds more than plain tensors, and loading it would run code") from error
+        raise ValueError("it is damaged, or holds more than plain tensors and loading it would run code") from error
+    except (LookupError, AssertionError, TypeError, AttributeError, struct.error) as error:
+        raise ValueError(f"it is damaged ({type(error).__name__})") from error
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, Mapping) and (inner := next((w for w in WRAPPERS if w in content), None)):
-        content = content[inner]
+    for _ in WRAPPERS:
+        if isinstance(content, Mapping):
+            content = next((content[w] for w in WRAPPERS if isinstance(content.get(w), Mapping)), content)
     if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
         raise ValueError(f"{path} holds no state dict: a table of tensors by name was expected")
-    return {key.removeprefix("module."): tensor for key, tensor in content.items()}
+    return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
 
 
 def _check_fit(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     own = network.state_dict()
-    shapes = {key: (tuple(own[key].shape), tuple(state[key].shape)) for key in own.keys() & state.keys()}
+    shapes = {key: (tuple(own[key].shape), tuple(state[key].shape)) for key in own if key in state}
     problems = [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state]
     problems += [f"unexpected {key} {tuple(state[key].shape)}" for key in state if key not in own]
     problems += [

@@ -144,7 +144,8 @@ def cost_tables(frames: Frames, cost: Cost) -> list[Table]:
 
 def _table(cost: Cost, size: str, tasks: Mapping[str, pd.DataFrame]) -> Table:
     rows = [_row(cost, label, size, asked) for label, asked in tasks.items()]
-    caption = f"{TIMES}{cost.scale}, input {shown(size)} (n = {fixed(positions(size), 0)}), precision {cost.precision}"
+    n = fixed(positions(size), 0)
+    caption = f"Cost at {TIMES}{cost.scale}, input {shown(size)} (n = {n}), precision {cost.precision}"
     return make_table(caption, COLUMNS, rows, protocol=cost.comparable)
 
 
@@ -158,6 +159,8 @@ def _row(cost: Cost, label: str, size: str, tasks: pd.DataFrame) -> Row:
         for column in COLUMNS
         if column.unit in UNITS
     }
+    if not cost.value(label, size, "attention_macs"):
+        entries["attention_macs"] = missing("no attention")
     return Row(head=label, note=_doubt(cost, label, size), entries=entries | _timing(cost, label, size))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports.cost import Cost
 from reports.frames import Frames
-from reports.labels import place_names, shortened
+from reports.labels import MOST, place_names, shortened
 from reports.palette import Look
 from reports.quality import Quality, reference
 from reports.scaling import QUANTITIES, Growth
+from reports.stats import Floats
 from reports.svg import MUTED, PAGE, Figure, drawing, inlined, series_colour
 from reports.tables import TIMES, fixed, shown
 
@@ -71,7 +72,8 @@ def _trade(
     name: str,
 ) -> Figure:
     what = AXES[metric][0]
-    with drawing(HEIGHT) as canvas:
+    crowd = points if len(points) > MOST else {}
+    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(crowd)) as canvas:
         axes = canvas.subplots()
         _scatter(axes, points, looks)
         axes.set(xlabel=what, ylabel="PSNR-Y [dB]", title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
@@ -91,9 +93,14 @@ def _baseline_note(quality: Quality) -> str:
 
 def _scatter(axes: Axes, points: Mapping[str, tuple[float, float]], looks: Mapping[str, Look]) -> None:
     table = pd.DataFrame([(label, x, y) for label, (x, y) in points.items()], columns=["label", "x", "y"])
-    sns.scatterplot(table, x="x", y="y", s=62, edgecolor=PAGE, linewidth=0.8, ax=axes, **_style(points, looks))
+    style: dict[str, Any] = {
+        "palette": {label: series_colour(looks[label].series) for label in points},
+        "markers": {label: looks[label].marker for label in points},
+    }
+    shape: dict[str, Any] = {"hue": "label", "style": "label", "s": 62, "edgecolor": PAGE, "linewidth": 0.8}
+    sns.scatterplot(table, x="x", y="y", legend=False, ax=axes, **shape, **style)
     axes.set_xscale("log")
-    axes.margins(x=0.14, y=0.16)
+    axes.margins(x=0.2, y=0.16)
     log_ticks(axes, "x")
 
 
@@ -109,7 +116,7 @@ def growth_figures(cost: Cost, grown: Sequence[Growth], looks: Mapping[str, Look
 
 def _growth(cost: Cost, quantity: str, grown: Sequence[Growth], looks: Mapping[str, Look], name: str) -> Figure:
     what, unit = AXES[quantity]
-    entries = {g.label: f"{shortened(g.label)}: n^{g.exponent:.2f}" for g in grown}
+    entries = {g.label: f"{shortened(g.label)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in grown}
     with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries)) as canvas:
         axes = canvas.subplots()
         _lines(axes, grown, unit, looks)
@@ -117,30 +124,30 @@ def _growth(cost: Cost, quantity: str, grown: Sequence[Growth], looks: Mapping[s
         _legend(canvas, entries, looks)
         alt = f"{what} over n, {TIMES}{cost.scale}: " + "; ".join(entries.values())
         svg = inlined(canvas, name, alt)
-    return Figure(caption=f"{what.split(' [')[0]} over n, with fitted exponents. Dashed: n and n².", alt=alt, svg=svg)
+    doubt = " (?): undecided, see the table." if any(g.caution for g in grown) else ""
+    return Figure(
+        caption=f"{what.split(' [')[0]} over n, with fitted exponents; dashed: n and n².{doubt}", alt=alt, svg=svg
+    )
 
 
 def _lines(axes: Axes, grown: Sequence[Growth], unit: float, looks: Mapping[str, Look]) -> None:
-    table = pd.concat(pd.DataFrame({"label": g.label, "n": g.n, "cost": g.cost / unit}) for g in grown)
-    labels = [g.label for g in grown]
-    lines: dict[str, Any] = {"dashes": False, "errorbar": None, "estimator": None, "markeredgecolor": PAGE}
-    widths = dict(zip(labels, _widths(len(labels)), strict=True))
-    style = _style(labels, looks) | lines | {"size": "label", "sizes": widths, "markersize": 7}
-    sns.lineplot(table, x="n", y="cost", ax=axes, **style)
+    """Line by line: Seaborn's own line plot crosses every colour with every marker, minutes for a hundred methods."""
     axes.set(xscale="log", yscale="log")
-    _guides(axes, table)
+    for g, width in zip(grown, _widths(len(grown)), strict=True):
+        look = looks[g.label]
+        style: dict[str, Any] = {"color": series_colour(look.series), "marker": look.marker, "linewidth": width}
+        axes.plot(g.n, g.cost / unit, markersize=7, markeredgecolor=PAGE, **style)
+    _guides(axes, np.concatenate([g.n for g in grown]), np.concatenate([g.cost for g in grown]) / unit)
     for direction in ("x", "y"):
         log_ticks(axes, direction)
 
 
-def _guides(axes: Axes, table: pd.DataFrame) -> None:
+def _guides(axes: Axes, n: Floats, cost: Floats) -> None:
     """Dashed lines of slope 1 and 2 from the cheapest corner, cut at the frame."""
-    limits = axes.get_ylim()
-    n = np.array([table["n"].min(), table["n"].max()], dtype=float)
+    limits, ends = axes.get_ylim(), np.array([n.min(), n.max()])
     for slope in (1, 2):
-        axes.plot(
-            n, table["cost"].min() * (n / n[0]) ** slope, color=MUTED, linewidth=0.8, linestyle=(0, (4, 4)), zorder=1
-        )
+        style: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 4)), "zorder": 1}
+        axes.plot(ends, cost.min() * (ends / ends[0]) ** slope, **style)
     axes.set_ylim(limits)
 
 
@@ -193,14 +200,7 @@ def _widths(count: int) -> list[float]:
     return widths
 
 
-def _style(labels: Iterable[str], looks: Mapping[str, Look]) -> dict[str, Any]:
-    """What tells Seaborn how each label looks."""
-    colours = {label: series_colour(looks[label].series) for label in labels}
-    markers = {label: looks[label].marker for label in colours}
-    return {"hue": "label", "style": "label", "palette": colours, "markers": markers, "legend": False}
-
-
-def _legend_rows(entries: Mapping[str, str]) -> int:
+def _legend_rows(entries: Collection[str]) -> int:
     return math.ceil(len(entries) / 2)
 
 

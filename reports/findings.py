@@ -34,10 +34,10 @@ def _quality(qualities: Sequence[Quality]) -> str:
         return "No network has been scored yet, so nothing can be said about quality."
     quality, labels = contested
     best = labels[0]
-    equal = [label for label in labels if label == best or _alike(quality, best, label)]
+    equal = [label for label in quality.labels if label == best or _alike(quality, best, label)]
     psnr = fixed(quality.score(best, "psnr_y"), 2)
-    verb = "has" if len(equal) == 1 else "have"
-    sentence = f"On {quality.title}, {_listed(equal)} {verb} the highest mean PSNR-Y: {psnr} dB"
+    verb = "reaches" if len(equal) == 1 else "reach"
+    sentence = f"On {quality.title}, {_listed(equal)} {verb} the highest mean PSNR-Y of all networks: {psnr} dB"
     rivals = [label for label in labels if label not in equal]
     return sentence + _over_baseline(quality, best) + _lead(quality, best, rivals) + _elsewhere(best, scored)
 
@@ -94,7 +94,7 @@ def _attention(frames: Frames, costs: Sequence[Cost]) -> str:
     shares = {label: share for label in attending(cost) if (share := cost.share(label, size)) is not None}
     told = [f"{shares[label] * 100.0:.0f}{PERCENT} of {label}'s" for label in _extremes(shares)]
     sentence = f"At {shown(size)} ({TIMES}{cost.scale}) attention takes {_listed(told)} forward time"
-    doubt = [label for label in shares if cost.value(label, size, "converged") == 0.0]
+    doubt = [label for label in _extremes(shares) if cost.value(label, size, "converged") == 0.0]
     caution = f" (timing of {_listed(doubt)} has not converged)" if doubt else ""
     return sentence + caution + _fusion(frames, cost)
 
@@ -138,14 +138,23 @@ def _growth(grown: Sequence[Sequence[Growth]]) -> str:
     fits = next((list(each) for each in grown if any(g.quantity == "attention_macs" for g in each)), [])
     if not fits:
         return "Attention has not been measured at two sizes, so nothing can be said about how its cost grows."
-    sentence = f"With n = h·w attention's MACs grow as {_by_exponent(fits)}"
+    low, high = min(g.n[0] for g in fits), max(g.n[-1] for g in fits)
+    sentence = f"With n = h·w from {fixed(low, 0)} to {fixed(high, 0)}, attention's MACs grow as {_by_exponent(fits)}"
     times = [g for g in fits if g.quantity == "attention_s"]
-    if not times:
-        return f"{sentence}; its time was not measured."
-    chosen = _extremes({g.label: g.exponent for g in times})
+    return f"{sentence}; its time {_times(times)}." if times else f"{sentence}; its time was not measured."
+
+
+def _times(times: Sequence[Growth]) -> str:
+    """Exponents of those that carry one, and why the others do not."""
+    decided = {g.label: g.exponent for g in times if not g.caution}
+    chosen = _extremes(decided)
     told = [f"n^{g.exponent:.2f}{_within(g.interval)} in {g.label}" for g in times if g.label in chosen]
-    cautions = list(dict.fromkeys(g.caution for g in times if g.caution))
-    return f"{sentence}; its time as {_listed(told)}" + (f" ({_listed(cautions)})." if cautions else ".")
+    doubts: dict[str, list[str]] = {}
+    for g in times:
+        if g.caution:
+            doubts.setdefault(g.caution, []).append(g.label)
+    open_questions = [f"undecided in {_listed(labels)}: {reason}" for reason, labels in doubts.items()]
+    return "; ".join(([f"as {_listed(told)}"] if told else []) + open_questions)
 
 
 def _by_exponent(fits: Sequence[Growth]) -> str:

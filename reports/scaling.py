@@ -20,6 +20,9 @@ from reports.tables import PERCENT, TIMES, Column, Entry, Row, Table, bounds, fi
 FEWEST_SIZES = 3
 FEWEST_FOR_CONSTANT = 4
 """Fitting a constant beside factor and exponent needs one more size than there are unknowns."""
+WIDEST_INTERVAL = 0.5
+"""An exponent that is not known better than this tells no order from another."""
+
 ENOUGH_SPAN = 16.0
 """A verdict needs n to span this factor."""
 EXPONENTS = np.arange(0.01, 3.5 + 1e-9, 0.01)
@@ -48,9 +51,11 @@ class Growth:
     def caution(self) -> str:
         """Why nothing should be concluded from the exponent; empty when there is no such reason."""
         if self.span < ENOUGH_SPAN:
-            return f"undecided: n spans only {self.span:.3g}{TIMES}, a verdict needs {ENOUGH_SPAN:.0f}{TIMES}"
+            return f"n spans only {self.span:.3g}{TIMES}, a verdict needs {ENOUGH_SPAN:.0f}{TIMES}"
         if self.interval is None:
-            return "undecided: too few sizes for an interval"
+            return "too few sizes for an interval"
+        if self.interval.high - self.interval.low > WIDEST_INTERVAL:
+            return f"the interval is wider than {WIDEST_INTERVAL}"
         return ""
 
 
@@ -129,28 +134,30 @@ COLUMNS = (
     Column(key="last", title="Last octave"),
     Column(key="sizes", title="Sizes"),
     Column(key="span", title="Span of n"),
-    Column(key="verdict", title="Caution"),
+    Column(key="caution", title="Caution"),
 )
 
 
 def scaling_table(cost: Cost, grown: list[Growth]) -> Table:
     """The fits as a table."""
     rows = [Row(head=f"{g.label}: {QUANTITIES[g.quantity]}", entries=_entries(g)) for g in grown]
-    caption = f"{TIMES}{cost.scale}: growth with n = h · w, precision {cost.precision}"
-    return make_table(caption, COLUMNS, rows, protocol=cost.comparable)
+    caption = f"Growth with n = h · w at {TIMES}{cost.scale}, precision {cost.precision}"
+    reasons = list(dict.fromkeys(g.caution for g in grown if g.caution))
+    notes = [f"Undecided: {'; '.join(reasons)}."] if reasons else []
+    return make_table(caption, COLUMNS, rows, notes=notes, protocol=cost.comparable)
 
 
 def _entries(grown: Growth) -> dict[str, Entry]:
     interval = grown.interval
     return {
         "exponent": number(grown.exponent, 2, ranked=False),
-        "interval": Entry(text=bounds(interval, digits=2), value=interval.low) if interval else missing(grown.caution),
+        "interval": Entry(text=bounds(interval, digits=2), value=interval.low)
+        if interval
+        else missing("too few sizes"),
         "last": number(grown.last, 2, ranked=False),
         "sizes": number(float(len(grown.n)), 0, ranked=False),
         "span": Entry(text=f"{fixed(grown.span, 0)}{TIMES}", value=grown.span),
-        "verdict": Entry(
-            text=grown.caution.partition(":")[0] or "none", value=float(bool(grown.caution)), note=grown.caution
-        ),
+        "caution": Entry(text="undecided" if grown.caution else "none", value=float(bool(grown.caution))),
     }
 
 

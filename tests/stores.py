@@ -70,7 +70,7 @@ class Plan:
     sizes: Sequence[str] = SIZES
     tilings: Sequence[str] = ("whole",)
     hash_seeds: Sequence[int] = (0,)
-    steps: int = 120
+    steps: int = 60
     crops: int = 1
     fails: Mapping[tuple[str, ...], tuple[Status, str]] = dataclasses.field(default_factory=dict)
     unfinished: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 from harness.worker import Event, Job
@@ -11,5 +11,5 @@ from harness.worker import Event, Job
 class Engine(Protocol):
     """Carries out jobs. A job's failure is an event, never an exception."""
 
-    def run(self, job: Job) -> Iterator[Event]:
-        """Yield the start, the progress and the outcome of every task of `job`, in order."""
+    def run(self, job: Job) -> Generator[Event]:
+        """Yield the start, the progress and the outcome of every task of `job`, in order; closing it ends the work."""

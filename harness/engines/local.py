@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from harness.isolate import Worker, WorkerDiedError
@@ -18,7 +18,7 @@ class LocalEngine:
     def __init__(self, logs: Path, task_s: float) -> None:
         self.logs, self.task_s = logs, task_s
 
-    def run(self, job: Job) -> Iterator[Event]:
+    def run(self, job: Job) -> Generator[Event]:
         """Yield the events of `job`; after the death of its process the remaining tasks go on in a new one."""
         while job.tasks:
             attempt = _Attempt(job, self.task_s)
@@ -30,7 +30,7 @@ class LocalEngine:
                         yield event
                 except (TimeoutError, WorkerDiedError) as error:
                     death = attempt.failure(error, log)
-                except KeyboardInterrupt:
+                except (KeyboardInterrupt, GeneratorExit):
                     worker.ask_to_stop()
                     raise
                 else:

@@ -63,10 +63,11 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same function through `scaled_dot_product_attention`, which never holds the score matrix.
 
     Its fused kernels ask that queries, keys and values have as many channels each: the short ones are padded with
-    zeros, which changes no inner product. A head axis is added because the kernels look for one.
+    zeros, which changes no inner product. They also ask for a head axis, and for the channels of a token to lie side
+    by side; without any of these PyTorch quietly takes the plain road.
     """
     width = max(query.shape[-1], value.shape[-1])
-    q, k, v = (F.pad(t, (0, width - t.shape[-1])).unsqueeze(1) for t in (query, key, value))
+    q, k, v = (F.pad(t, (0, width - t.shape[-1])).contiguous().unsqueeze(1) for t in (query, key, value))
     return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1)[..., : value.shape[-1]]
 
 

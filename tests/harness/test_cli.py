@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.store import Store
+from tests.conftest import WriteGrid
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = "tests.plugins:TINY"
+
+
+def command(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, str(ROOT / "run_all.py"), *map(str, arguments)]
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> Path:
+    """The output folder of one finished run."""
+    out = tmp_path_factory.mktemp("run")
+    grid = out / "grid.toml"
+    text = f'name = "cli"\n[train]\nsteps = 2\nbatch = 2\npatch = 8\ndata = "{image_folder}"\n'
+    text += f'[evaluate]\ndata = "{image_folder}"\n[profile]\nsizes = "8x8"\nwarm_up_s = 0.0\nbudget_s = 0.01\n'
+    grid.write_text(text + f'[[methods]]\nname = "bicubic"\n[[methods]]\nname = "{TINY}"\n')
+    done = command("run", grid, "--out", out / "out", cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Findings" in done.stdout
+    assert f"Report: {out / 'out' / 'report.html'}" in done.stdout
+    return out / "out"
+
+
+def test_help_lists_every_verb_and_each_has_help_of_its_own() -> None:
+    overview = command("--help")
+    for verb in ("run", "plan", "report", "export"):
+        assert verb in overview.stdout
+        own = command(verb, "--help")
+        assert own.returncode == 0
+        assert len(own.stdout.splitlines()) > 5
+
+
+def test_help_needs_no_heavy_import() -> None:
+    script = (
+        "import sys; sys.argv = ['run_all.py', '--help']\nimport run_all\n"
+        "try:\n    run_all.app()\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'pandas', 'sqlalchemy', 'matplotlib'} & set(sys.modules), 'too much was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_reading_a_store_needs_no_torch(finished: Path) -> None:
+    script = (
+        "import sys; from harness.store import Store; from reports import write_report; from pathlib import Path\n"
+        f"write_report(Store({str(finished / 'store.sqlite')!r}), None, Path({str(finished / 'again.html')!r}))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (finished / "again.html").stat().st_size > 1000
+
+
+def test_our_datasets_is_ours() -> None:
+    import datasets
+
+    assert Path(datasets.__file__).is_relative_to(ROOT)
+
+
+def test_a_plan_says_what_is_done_and_what_is_left_and_runs_nothing(finished: Path, write_grid: WriteGrid) -> None:
+    before = (finished / "store.sqlite").read_bytes()
+    path = write_grid("bicubic", TINY, sizes='["8x8", "16x16"]', steps=2, evaluate='tiling = ["whole", "chop"]')
+    done = command("plan", path, "--out", finished)
+    assert done.returncode == 0, done.stderr
+    cells = [[part.strip() for part in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
+    assert [row[1] for row in cells] == ["Bicubic", "Tiny"]
+    assert "2 cells, 6 tasks to do: about" in done.stdout.replace("\n", " ")
+    assert "MB on" in done.stdout
+    assert Store(str(finished / "store.sqlite")).frame("SELECT COUNT(*) AS n FROM run")["n"][0] == 1
+    assert len(before) > 0
+
+
+def test_a_second_run_of_the_same_grid_does_nothing(finished: Path) -> None:
+    done = command("run", finished.parent / "grid.toml", "--out", finished)
+    assert "5 of 5 tasks are in the store, 0 to do" in done.stdout
+    assert done.returncode == 0
+
+
+def test_an_export_holds_every_number_in_either_format(finished: Path, tmp_path: Path) -> None:
+    records = Store(str(finished / "store.sqlite")).measurements()
+    for name in ("all.csv", "all.parquet"):
+        done = command("export", tmp_path / name, "--out", finished)
+        assert done.returncode == 0, done.stderr
+        assert f"{len(records):,} records written to" in done.stdout.replace("\n", " ")
+    csv, parquet = pd.read_csv(tmp_path / "all.csv"), pd.read_parquet(tmp_path / "all.parquet")
+    assert list(csv.columns) == list(parquet.columns)
+    assert list(csv["value"]) == pytest.approx(list(records["value"]))
+    assert list(parquet["value"]) == list(records["value"])
+    of_run = command(
+        "export",
+        tmp_path / "run",
+        "--format",
+        "csv",
+        "--run",
+        Store(str(finished / "store.sqlite")).run_id()[:8],
+        "--out",
+        finished,
+    )
+    assert of_run.returncode == 0, of_run.stderr
+    assert set(pd.read_csv(tmp_path / "run")["label"]) == {"Bicubic", "Tiny"}
+
+
+def test_a_report_is_written_again_where_asked(finished: Path, tmp_path: Path) -> None:
+    done = command("report", "--out", finished, "--page", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "nowhere.toml"], "no grid at nowhere.toml"),
+        (["plan", "defualt"], "did you mean 'default.toml'"),
+        (["report", "--out", "nowhere"], "no store at nowhere/store.sqlite: run a grid first"),
+        (["report", "--store", "nonsense://"], "cannot open the store nonsense://"),
+        (["export", "file.xls"], "name it .csv or .parquet"),
+        (["run", "small", "--device", "gpu0"], "gpu0"),
+        (["run", "small", "--out", "/proc/nowhere"], "/proc/nowhere"),
+        (["rnu"], "No such command"),
+    ],
+)
+def test_a_mistake_ends_with_one_message_and_exit_code_2(tmp_path: Path, arguments: list[str], told: str) -> None:
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()) or [f.name for f in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_with_errors_says_so_and_exits_with_1(write_grid: WriteGrid, tmp_path: Path) -> None:
+    done = command("run", write_grid("tests.plugins:RAISES"), "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "as it was told to" in done.stdout
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_every_dependency_of_the_project_has_a_tested_version_and_no_address_is_given() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    names = {word.split(">")[0].split("[")[0].strip().lower() for word in wanted}
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in constraints.splitlines() if "==" in line}
+    assert names <= pinned
+    assert "://" not in constraints
+    assert "@" not in constraints

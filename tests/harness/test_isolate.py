@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import isolate
+from harness.isolate import Worker, WorkerDiedError
+
+Report = Callable[[Any], None]
+
+
+def _count(argument: int, report: Report) -> None:
+    for i in range(argument):
+        report(i)
+
+
+def _die_after_one(argument: int, report: Report) -> None:
+    report("alive")
+    os.kill(os.getpid(), argument)
+    time.sleep(60)
+
+
+def _exit(argument: int, report: Report) -> None:  # noqa: ARG001
+    os._exit(argument)
+
+
+def _sleep(argument: float, report: Report) -> None:
+    report("asleep")
+    time.sleep(argument)
+
+
+def _shout(argument: int, report: Report) -> None:
+    print("x" * argument)  # noqa: T201 - what the test is about
+    os.write(2, b"y" * argument)
+    report("done")
+
+
+def _wait_for_term(file: Path, report: Report) -> None:
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    report("ready")
+    while not stopped:
+        time.sleep(0.01)
+    report("x" * 10_000_000)
+    file.touch()
+
+
+def ten_seconds() -> float:
+    return 10.0
+
+
+def test_reports_arrive_in_order(tmp_path: Path) -> None:
+    with Worker(_count, 5, tmp_path / "log") as worker:
+        assert list(worker.messages(ten_seconds)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_death_by_signal_is_told_by_name_after_what_was_reported(tmp_path: Path, by: signal.Signals) -> None:
+    with Worker(_die_after_one, by, tmp_path / "log") as worker:
+        messages = worker.messages(ten_seconds)
+        assert next(messages) == "alive"
+        with pytest.raises(WorkerDiedError, match=by.name) as death:
+            next(messages)
+    assert not death.value.killed_for_memory
+
+
+def test_a_kill_while_the_system_counts_one_for_memory_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = iter([7, 8])
+    monkeypatch.setattr(isolate, "_memory_kills", lambda: next(counts))
+    with Worker(_die_after_one, signal.SIGKILL, tmp_path / "log") as worker:
+        messages = worker.messages(ten_seconds)
+        next(messages)
+        with pytest.raises(WorkerDiedError, match="out of memory") as death:
+            next(messages)
+    assert death.value.killed_for_memory
+
+
+def test_an_exit_code_is_told(tmp_path: Path) -> None:
+    with Worker(_exit, 3, tmp_path / "log") as worker, pytest.raises(WorkerDiedError, match="exit code 3"):
+        list(worker.messages(ten_seconds))
+
+
+def test_silence_past_the_limit_ends_the_process(tmp_path: Path) -> None:
+    with Worker(_sleep, 600.0, tmp_path / "log") as worker:
+        messages = worker.messages(lambda: 0.5)
+        with pytest.raises(TimeoutError):
+            list(messages)
+    assert worker.pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, 0)
+
+
+def test_megabytes_of_output_go_to_the_log_and_block_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with Worker(_shout, 3_000_000, tmp_path / "logs" / "log") as worker:
+        assert list(worker.messages(ten_seconds)) == ["done"]
+    assert (tmp_path / "logs" / "log").stat().st_size >= 6_000_000
+    assert capfd.readouterr().out == ""
+
+
+def test_a_worker_asked_to_stop_may_finish_what_it_does(tmp_path: Path) -> None:
+    with Worker(_wait_for_term, tmp_path / "saved", tmp_path / "log") as worker:
+        assert next(worker.messages(ten_seconds)) == "ready"
+        worker.ask_to_stop()
+        assert (tmp_path / "saved").exists()
+
+
+def test_processes_come_from_a_server_that_has_torch_already(tmp_path: Path) -> None:
+    with Worker(_has_torch, None, tmp_path / "log") as worker:
+        assert list(worker.messages(ten_seconds)) == [True]
+
+
+def _has_torch(_: object, report: Report) -> None:
+    report("torch" in sys.modules and multiprocessing.parent_process() is not None)
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        f"""
+        import sys, time
+        from pathlib import Path
+        from harness.isolate import Worker
+        from tests.harness.test_isolate import _sleep
+        if __name__ == "__main__":
+            with Worker(_sleep, 600.0, Path({str(tmp_path / "log")!r})) as worker:
+                next(worker.messages(lambda: 60.0))
+                print(worker.pid, flush=True)
+                time.sleep(600)
+        """
+    )
+    file = tmp_path / "driver.py"
+    file.write_text(script)
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    driver = subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
+    assert driver.stdout is not None
+    worker = int(driver.stdout.readline())
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    deadline = time.monotonic() + 10
+    while _alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(worker)
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits for its parent to notice does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import save_file
+
+import harness.plan
+from harness.errors import UserError
+from harness.grid import read_grid
+from harness.plan import PlannedCell, plan
+from harness.records import Task
+from tests.conftest import WriteGrid
+
+MACHINE = {"cpu": "one"}
+SMALL = "[trunk]\nn_feats = 8\nn_resblocks = 1\n"
+
+
+def planned(path: Path, machine: dict[str, Any] = MACHINE) -> list[PlannedCell]:
+    return plan(read_grid(path), path.name, machine)
+
+
+def keys(cells: list[PlannedCell], kind: str) -> list[str]:
+    return [task.key for cell in cells for task in cell.tasks if task.kind == kind]
+
+
+def only(cells: list[PlannedCell], kind: str) -> list[Task]:
+    (cell,) = cells
+    return [task for task in cell.tasks if task.kind == kind]
+
+
+def test_a_cell_has_its_training_its_evaluations_and_its_sizes(write_grid: WriteGrid) -> None:
+    cells = planned(write_grid("edsr", tables=SMALL, evaluate='tiling = ["whole", "chop"]\nhash_seeds = [0, 1]'))
+    train, *rest = cells[0].tasks
+    assert [task.kind for task in rest] == ["evaluate"] * 4 + ["profile"] * 2
+    assert {task.needs for task in rest} == {train.key, None}
+    assert all((task.needs == train.key) == (task.kind == "evaluate") for task in rest)
+
+
+def test_weights_are_shared_by_settings_that_only_change_the_execution(write_grid: WriteGrid) -> None:
+    cells = planned(write_grid("nln", tables='settings = { backend = ["plain", "fused"] }\n' + SMALL))
+    assert [cell.label for cell in cells] == ["NLN plain", "NLN fused"]
+    assert len(set(keys(cells, "train"))) == 1
+    assert len(set(keys(cells, "evaluate"))) == 2
+    assert len(set(keys(cells, "profile"))) == 4
+
+
+def test_seeds_make_cells_of_what_is_trained_and_of_nothing_else(write_grid: WriteGrid) -> None:
+    cells = planned(write_grid("bicubic", "edsr", top="seeds = [0, 1, 2]", tables=SMALL))
+    assert [(cell.label, cell.spec["seed"]) for cell in cells] == [
+        ("Bicubic", 0),
+        ("EDSR", 0),
+        ("EDSR", 1),
+        ("EDSR", 2),
+    ]
+    assert len(set(keys(cells, "profile"))) == 2 * 2, "a profile does not depend on the seed"
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"steps": 5}, {"train", "evaluate"}),
+        ({"top": "seeds = [7]"}, {"train", "evaluate"}),
+        ({"budget": "learning_rate = 0.1"}, {"train", "evaluate"}),
+        ({"evaluate": 'tiling = "chop"'}, {"evaluate"}),
+        ({"evaluate": "hash_seeds = 3"}, {"evaluate"}),
+        ({"evaluate": 'precision = "bf16"'}, {"evaluate"}),
+        ({"sizes": '["8x9", "12x17"]'}, {"profile"}),
+        ({"top": "scale = 3"}, {"train", "evaluate", "profile"}),
+    ],
+)
+def test_a_key_changes_with_what_its_task_depends_on(
+    write_grid: WriteGrid, change: dict[str, Any], changed: set[str]
+) -> None:
+    before, after = planned(write_grid("edsr", tables=SMALL)), planned(write_grid("edsr", tables=SMALL, **change))
+    for kind in ("train", "evaluate", "profile"):
+        assert (keys(before, kind) != keys(after, kind)) == (kind in changed), kind
+
+
+def test_profiles_are_kept_apart_by_machine(write_grid: WriteGrid) -> None:
+    path = write_grid("edsr", tables=SMALL)
+    here, there = planned(path), planned(path, {"cpu": "another"})
+    assert keys(here, "profile") != keys(there, "profile")
+    assert keys(here, "train") == keys(there, "train")
+
+
+def test_a_released_value_written_out_is_the_same_cell(write_grid: WriteGrid) -> None:
+    silent = planned(write_grid("nlsn", tables=SMALL))
+    written = planned(write_grid("nlsn", tables="settings = { chunk_size = 144 }\n" + SMALL))
+    assert [cell.key for cell in silent] == [cell.key for cell in written]
+
+
+def test_trained_weights_depend_on_the_sources_of_their_method(
+    write_grid: WriteGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_grid("edsr", "nlsn", tables=SMALL)
+    before = planned(path)
+    version = harness.plan.code_version
+    monkeypatch.setattr(
+        harness.plan, "code_version", lambda *names: "edited" if names == ("methods.edsr",) else version(*names)
+    )
+    after = planned(path)
+    changed = [
+        a.key != b.key for x, y in zip(before, after, strict=True) for a, b in zip(x.tasks, y.tasks, strict=True)
+    ]
+    assert changed == [True] * 4 + [False] * 4
+
+
+def test_weights_from_a_file_are_known_by_content_not_by_path(write_grid: WriteGrid, tmp_path: Path) -> None:
+    import methods
+
+    network = methods.build_network("edsr", 2, n_feats=8, n_resblocks=1)
+    for name in ("a", "b"):
+        save_file(network.state_dict(), tmp_path / f"{name}.safetensors")
+    cells = [
+        planned(write_grid("edsr", tables=f'weights = "{tmp_path}/{name}.safetensors"\n' + SMALL))
+        for name in ("a", "b")
+    ]
+    assert keys(cells[0], "evaluate") == keys(cells[1], "evaluate")
+    assert not keys(cells[0], "train")
+
+
+def test_labels_name_what_differs(write_grid: WriteGrid) -> None:
+    cells = planned(
+        write_grid("nlsn", tables="settings = { chunk_size = [8, 16] }\n" + SMALL, budget="ema_decay = [0.0, 0.9]")
+    )
+    assert [cell.label for cell in cells] == [
+        "NLSN chunk_size 8, train ema_decay 0.0",
+        "NLSN chunk_size 8, train ema_decay 0.9",
+        "NLSN chunk_size 16, train ema_decay 0.0",
+        "NLSN chunk_size 16, train ema_decay 0.9",
+    ]
+
+
+def test_an_exclusion_of_cell_keys_drops_cells_and_one_of_task_keys_drops_tasks(write_grid: WriteGrid) -> None:
+    tables = (
+        SMALL
+        + '[[exclude]]\nmethod = "edsr"\nscale = [3, 4]\n[[exclude]]\nmethod = "edsr"\nsize = "12x16"\n'
+        + '[[exclude]]\nmethod = "nlsn"\n"train.steps" = 9\n'
+    )
+    cells = planned(write_grid("edsr", "nlsn", top="scale = [2, 3]", tables=tables))
+    assert [(cell.label, cell.scale) for cell in cells] == [("EDSR", 2), ("NLSN", 2), ("NLSN", 3)]
+    assert [t.spec["size"] for t in cells[0].tasks if t.kind == "profile"] == ["8x8"]
+    assert [t.spec["size"] for t in cells[1].tasks if t.kind == "profile"] == ["8x8", "12x16"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        ({"methods": ["edrs"]}, "unknown method 'edrs': did you mean 'edsr'"),
+        ({"methods": ["bicubik"]}, "did you mean 'bicubic'"),
+        ({"methods": ["edsr"], "tables": "settings = { n_feat = 3 }"}, "Did you mean 'n_feats'"),
+        ({"methods": ["edsr"], "tables": "settings = { n_feats = 0 }"}, "n_feats must be at least 1, not 0"),
+        ({"methods": ["edsr"], "tables": 'settings = { n_feats = "8" }'}, "n_feats must be a int, not '8'"),
+        ({"methods": ["nlsn"], "tables": "[trunk]\nn_feats = 2"}, "reduction 4 leaves no channel of 2"),
+        ({"methods": ["nln"], "tables": 'settings = { backend = "fuse" }'}, "Did you mean 'fused'"),
+        ({"methods": ["bicubic"], "tables": "settings = { width = 3 }"}, "bicubic has no settings"),
+        ({"methods": ["edsr"], "tables": "[trunk]\nn_groups = 2"}, "no method of this grid has a setting 'n_groups'"),
+        ({"methods": ["edsr"], "tables": SMALL + '[[exclude]]\nmethods = "edsr"'}, "did you mean 'method'"),
+        ({"methods": ["edsr"], "tables": SMALL + '[[exclude]]\nmethod = "edsr"'}, "the exclusions leave no cell"),
+        ({"methods": ["edsr"], "tables": 'weights = "nowhere.pt"\n' + SMALL}, "no weights file at nowhere.pt"),
+        ({"methods": ["bicubic"], "test": "builtin-tset"}, "did you mean 'builtin-test'"),
+        ({"methods": ["bicubic"], "test": "./nowhere"}, "no folder of images at nowhere"),
+        ({"methods": ["tests.plugins:NOT_A_METHOD"]}, "is a int, not a method"),
+        ({"methods": ["tests.plugins:NOTHING"]}, "cannot load method 'tests.plugins:NOTHING'"),
+        ({"methods": ["tests.plugins:TINY"], "tables": "settings = { width = 4 }"}, "width must be 3, not 4"),
+    ],
+)
+def test_what_cannot_be_planned_is_told_with_the_file_and_the_nearest_match(
+    write_grid: WriteGrid, grid: dict[str, Any], told: str
+) -> None:
+    path = write_grid(*grid.pop("methods"), **grid)
+    with pytest.raises(UserError) as mistake:
+        planned(path)
+    assert told in str(mistake.value)
+    assert str(mistake.value).startswith("grid.toml: ")
+
+
+def test_two_folders_of_one_name_are_refused(write_grid: WriteGrid, image_folder: Path, tmp_path: Path) -> None:
+    twin = tmp_path / image_folder.name
+    twin.symlink_to(image_folder)
+    with pytest.raises(UserError, match="two data sets are called"):
+        planned(write_grid("bicubic", test=str(twin)))
+
+
+def test_a_task_holds_no_path(write_grid: WriteGrid, image_folder: Path) -> None:
+    for cell in planned(write_grid("edsr", "bicubic", tables=SMALL)):
+        described = str([dataclasses.asdict(task) for task in cell.tasks]) + str(cell.spec)
+        assert str(image_folder.parent) not in described

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from harness.place import Place
+from harness.plan import PlannedCell
+from harness.records import Outcome, Status, Task
+from harness.run import Run, prepare
+from harness.store import Store
+from tests.conftest import WriteGrid
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = "[trunk]\nn_feats = 8\nn_resblocks = 1\n"
+TINY = "tests.plugins:TINY"
+
+
+class Silent:
+    """A listener that keeps what it hears; `at` is called at every step of progress."""
+
+    def __init__(self, at: Callable[[int, int], None] = lambda *_: None) -> None:
+        self.heard: list[str] = []
+        self.at = at
+
+    def begin(self, run: Run) -> None:  # noqa: ARG002
+        self.heard.append("begin")
+
+    def started(self, cell: PlannedCell, task: Task) -> None:  # noqa: ARG002
+        self.heard.append(f"start {task.kind}")
+
+    def progress(self, done: int, total: int) -> None:
+        self.at(done, total)
+
+    def ended(self, cell: PlannedCell, outcome: Outcome) -> None:  # noqa: ARG002
+        self.heard.append(f"end {outcome.task.kind} {outcome.status}")
+
+
+def go(path: Path, place: Place, store: Store, *, retry: bool = False, listener: Silent | None = None) -> list[Outcome]:
+    prepared = prepare(path, store, place, retry=retry)
+    return prepared.proceed(prepared.begin(), listener or Silent())
+
+
+def attempts(store: Store) -> pd.DataFrame:
+    return store.frame("SELECT * FROM attempt ORDER BY ended_at")
+
+
+def statuses(outcomes: list[Outcome]) -> list[tuple[str, str]]:
+    return [(outcome.task.kind, outcome.status.value) for outcome in outcomes]
+
+
+def test_a_grid_becomes_records_of_every_kind(write_grid: WriteGrid, place: Place, store: Store) -> None:
+    outcomes = go(write_grid("bicubic", "nlsn", tables="settings = { chunk_size = 8 }\n" + SMALL), place, store)
+    assert statuses(outcomes) == [
+        *[("evaluate", "done"), ("profile", "done"), ("profile", "done")],
+        *[("train", "done"), ("evaluate", "done"), ("profile", "done"), ("profile", "done")],
+    ]
+    frame = store.measurements()
+    assert set(frame["metric"]) >= {"psnr_y", "ssim_y", "train_loss", "macs", "peak_bytes", "forward_s", "attention_s"}
+    assert set(frame[frame["metric"] == "psnr_y"]["image"]) == {"chelsea", "coffee"}
+    assert set(frame[frame["metric"] == "macs"]["size"]) == {"8x8", "12x16"}
+    assert len(store.frame("SELECT * FROM artifact")) == 2 * 3
+
+
+def test_the_same_grid_again_does_nothing(write_grid: WriteGrid, place: Place, store: Store) -> None:
+    path = write_grid(TINY, "edsr", tables=SMALL)
+    assert len(go(path, place, store)) == 8
+    assert go(path, place, store) == []
+    assert len(attempts(store)) == 8
+    assert len(store.frame("SELECT * FROM run")) == 2
+
+
+def test_a_wider_grid_does_only_what_is_new(write_grid: WriteGrid, place: Place, store: Store) -> None:
+    go(write_grid(TINY), place, store)
+    wider = write_grid(TINY, evaluate='tiling = ["whole", "chop"]', sizes='["8x8", "12x16", "16x16"]')
+    assert statuses(go(wider, place, store)) == [("evaluate", "done"), ("profile", "done")]
+
+
+def test_weights_shared_by_two_cells_are_trained_once(write_grid: WriteGrid, place: Place, store: Store) -> None:
+    path = write_grid("nln", tables='settings = { backend = ["plain", "fused"] }\n' + SMALL)
+    outcomes = go(path, place, store)
+    assert [kind for kind, _ in statuses(outcomes)].count("train") == 1
+    frame = store.measurements(store.run_id())
+    scores = frame[frame["metric"] == "psnr_y"].pivot_table(index="image", columns="label", values="value")
+    assert scores["NLN plain"].to_numpy() == pytest.approx(scores["NLN fused"].to_numpy(), abs=1e-2)
+
+
+def test_weights_that_are_gone_are_trained_again_for_those_who_need_them(
+    write_grid: WriteGrid, place: Place, store: Store
+) -> None:
+    go(write_grid(TINY), place, store)
+    for file in (place.out / "cache" / "weights").iterdir():
+        file.unlink()
+    assert go(write_grid(TINY), place, store) == []
+    wider = write_grid(TINY, evaluate='tiling = ["whole", "chop"]')
+    assert statuses(go(wider, place, store)) == [("train", "done"), ("evaluate", "done")]
+
+
+def test_weights_from_a_file_are_scored_without_training(write_grid: WriteGrid, place: Place, store: Store) -> None:
+    go(write_grid(TINY), place, store)
+    (weights,) = (place.out / "cache" / "weights").iterdir()
+    outcomes = go(write_grid(TINY, tables=f'weights = "{weights}"'), place, store)
+    assert statuses(outcomes) == [("evaluate", "done")]
+    scores = store.measurements()
+    psnr = scores[scores["metric"] == "psnr_y"].sort_values(["task_key", "image"])
+    first, second = (group["value"].to_numpy() for _, group in psnr.groupby("task_key"))
+    assert first == pytest.approx(second, abs=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "ends", "reason"),
+    [
+        ("RAISES", ["error", "skipped", "error", "error"], "RuntimeError: as it was told to"),
+        ("NOT_A_NUMBER", ["diverged", "skipped", "done", "done"], "the loss is not finite, first seen at step 1"),
+        ("WRONG_SHAPE", ["done", "error", "done", "done"], "the network returned (64, 47, 3), expected (64, 48, 3)"),
+        ("OUT_OF_MEMORY", ["done", "out_of_memory", "done", "out_of_memory", "skipped"], "out of memory"),
+        ("DIES", ["done", "error", "done", "error", "error"], "the process was ended by SIGKILL; see "),
+        ("CHATTERS", ["done", "done", "done", "done"], None),
+    ],
+)
+def test_a_failing_method_is_rows_with_reasons_and_the_rest_goes_on(
+    write_grid: WriteGrid, place: Place, store: Store, method: str, ends: list[str], reason: str | None
+) -> None:
+    sizes = '["8x8", "24x24", "32x32"]' if len(ends) == 5 else '["8x8", "12x16"]'
+    outcomes = go(write_grid(f"tests.plugins:{method}", TINY, sizes=sizes), place, store)
+    own, others = outcomes[: len(ends)], outcomes[len(ends) :]
+    assert [outcome.status.value for outcome in own] == ends
+    assert all(outcome.status is Status.DONE for outcome in others)
+    assert len(others) == len(ends)
+    failed = [outcome for outcome in own if outcome.status not in {Status.DONE, Status.SKIPPED}]
+    assert all(outcome.reason and reason in outcome.reason for outcome in failed if reason)
+    assert bool(failed) == (reason is not None)
+    rows = attempts(store)
+    assert list(rows["status"][: len(ends)]) == ends
+    assert rows[rows["status"] != "done"]["reason"].notna().all()
+
+
+def test_sizes_above_one_that_ran_out_of_memory_are_implied_not_launched(
+    write_grid: WriteGrid, place: Place, store: Store
+) -> None:
+    outcomes = go(write_grid("tests.plugins:OUT_OF_MEMORY", sizes='["8x8", "24x24", "32x32"]'), place, store)
+    assert outcomes[-1].reason == "implied: out of memory at 24x24"
+
+
+def test_a_task_past_its_time_is_a_row_and_the_rest_goes_on(write_grid: WriteGrid, place: Place, store: Store) -> None:
+    path = write_grid("tests.plugins:HANGS", TINY, tables="[limits]\ntask_s = 3")
+    ends = [outcome.status.value for outcome in go(path, place, store)]
+    assert ends == ["done", "timeout", "done", "done", "done", "done", "done", "done"]
+    assert "not done after 3 s" in set(attempts(store)["reason"])
+
+
+def test_what_failed_for_good_is_left_alone_unless_asked_and_the_rest_is_tried_again(
+    write_grid: WriteGrid, place: Place, store: Store
+) -> None:
+    path = write_grid("tests.plugins:OUT_OF_MEMORY", "tests.plugins:DIES", sizes='["8x8"]')
+    assert [o.status.value for o in go(path, place, store)] == [
+        "done",
+        "out_of_memory",
+        "done",
+        "done",
+        "error",
+        "done",
+    ]
+    assert [o.status.value for o in go(path, place, store)] == ["error"]
+    assert [o.status.value for o in go(path, place, store, retry=True)] == ["out_of_memory", "error"]
+
+
+def test_the_last_good_weights_of_a_divergence_are_kept(write_grid: WriteGrid, place: Place, store: Store) -> None:
+    go(write_grid("tests.plugins:NOT_A_NUMBER", sizes='["8x8"]'), place, store)
+    (file,) = (place.out / "cache" / "weights").iterdir()
+    assert file.name.endswith(".last-good.safetensors")
+    assert set(load_file(file)) == {"conv.weight", "conv.bias"}
+
+
+def test_an_interruption_leaves_a_checkpoint_and_the_next_run_ends_as_if_undisturbed(
+    write_grid: WriteGrid, place: Place, store: Store, tmp_path: Path
+) -> None:
+    path = write_grid("nlsn", tables="settings = { chunk_size = 8 }\n" + SMALL, steps=40)
+
+    def interrupt(done: int, total: int) -> None:
+        if (done, total) == (10, 40):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(path, place, store, listener=Silent(interrupt))
+    assert attempts(store).empty
+    assert len(list((place.out / "cache" / "checkpoints").iterdir())) == 1
+    go(path, place, store)
+    assert list(attempts(store)["status"]) == ["done"] * 4
+    assert list((place.out / "cache" / "checkpoints").iterdir()) == []
+
+    elsewhere = Place.of(tmp_path / "undisturbed", device="cpu", threads=2)
+    undisturbed = Store(elsewhere.store)
+    go(path, elsewhere, undisturbed)
+    for metric in ("train_loss", "psnr_y"):
+        ours, theirs = (
+            s.frame("SELECT value FROM record WHERE metric = :m ORDER BY position", m=metric)["value"]
+            for s in (store, undisturbed)
+        )
+        assert list(ours) == list(theirs), metric
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.6, 1.5])
+def test_a_driver_killed_at_any_moment_loses_no_cell_and_does_none_twice(
+    write_grid: WriteGrid, place: Place, delay_s: float
+) -> None:
+    path = write_grid("tests.plugins:SLOW", TINY, "edsr", tables=SMALL, steps=60)
+    command = [sys.executable, "run_all.py", "run", str(path), "--out", str(place.out), "--threads", "2"]
+    driver = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert driver.stdout is not None
+    driver.stdout.readline()
+    time.sleep(delay_s)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    assert driver.returncode == -signal.SIGKILL
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = Store(place.store)
+    rows = attempts(store)
+    assert len(rows) == len(set(rows["task_key"])) == 3 * 4
+    assert set(rows["status"]) == {"done"}
+    wanted = store.frame("SELECT DISTINCT task_key FROM wanted")
+    assert set(wanted["task_key"]) == set(rows["task_key"])
+    store.close()
+
+
+def test_ctrl_c_leaves_a_usable_store_and_a_page(write_grid: WriteGrid, place: Place) -> None:
+    path = write_grid(TINY, "tests.plugins:SLOW", steps=400)
+    command = [sys.executable, "run_all.py", "run", str(path), "--out", str(place.out)]
+    driver = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert driver.stdout is not None
+    lines = [driver.stdout.readline() for _ in range(5)]
+    assert "tasks" in lines[0]
+    time.sleep(0.5)
+    os.killpg(driver.pid, signal.SIGINT)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130, output
+    assert "goes on from here" in output
+    assert (place.out / "report.html").stat().st_size > 1000
+    store = Store(place.store)
+    assert set(attempts(store)["status"]) == {"done"}
+    assert not store.measurements(store.run_id()).empty
+    store.close()

@@ -1,0 +1,113 @@
+import re
+from collections.abc import Callable
+
+import matplotlib as mpl
+import pytest
+
+from reports.cost import costs
+from reports.figures import growth_figures, quality_figures, tick_places, training_figures
+from reports.frames import Frames
+from reports.labels import place_names
+from reports.palette import DARK, LIGHT, MARKERS, looks
+from reports.quality import qualities
+from reports.scaling import growths
+from reports.svg import Figure, drawing, inlined
+
+Make = Callable[..., Frames]
+
+
+@pytest.fixture
+def figures(frames: Make) -> list[Figure]:
+    loaded = frames()
+    look, profiled = looks(loaded.labels), costs(loaded)
+    return [
+        *quality_figures(qualities(loaded)[0], profiled, look, "q0"),
+        *growth_figures(profiled[0], growths(profiled[0]), look, "c0"),
+        *training_figures(loaded, look, "t"),
+    ]
+
+
+def test_all_figures_are_there_with_words_for_them(figures: list[Figure]) -> None:
+    assert len(figures) == 2 + 3 + 1
+    assert all(figure.alt and figure.caption for figure in figures)
+
+
+def test_identifiers_are_unique_over_all_figures(figures: list[Figure]) -> None:
+    found = re.findall(r'\sid="([^"]*)"', "".join(figure.svg for figure in figures))
+    assert len(found) > 50
+    assert len(found) == len(set(found))
+
+
+def test_every_reference_has_its_target(figures: list[Figure]) -> None:
+    for figure in figures:
+        targets = set(re.findall(r'\sid="([^"]*)"', figure.svg))
+        assert set(re.findall(r'(?:href="|url\()#([^")]*)', figure.svg)) <= targets
+
+
+def test_colours_follow_the_page_and_text_stays_text(figures: list[Figure]) -> None:
+    for figure in figures:
+        assert not re.search(r"#(5e|1d1d)[0-9a-f]+", figure.svg)
+        assert "var(--ink)" in figure.svg
+        assert "var(--series-" in figure.svg
+        assert "<text" in figure.svg
+        assert "<style" not in figure.svg
+        assert "<metadata" not in figure.svg
+
+
+def test_a_figure_is_the_same_twice(frames: Make) -> None:
+    loaded = frames()
+    look = looks(loaded.labels)
+    assert training_figures(loaded, look, "t") == training_figures(loaded, look, "t")
+
+
+def test_drawing_leaves_no_style_behind(frames: Make) -> None:
+    before = dict(mpl.rcParams)
+    training = frames()
+    training_figures(training, looks(training.labels), "t")
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_legend_names_the_fitted_exponents(figures: list[Figure]) -> None:
+    assert "NLSN: n^1.00" in figures[3].svg
+
+
+def test_colour_and_marker_tell_72_methods_apart() -> None:
+    look = looks([str(i) for i in range(72)])
+    assert len(set(look.values())) == 72
+    assert len(LIGHT) == len(DARK) != len(MARKERS)
+
+
+def test_names_cover_neither_points_nor_each_other() -> None:
+    with drawing(3.0) as canvas:
+        axes = canvas.subplots()
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        points = {f"method {i}": (0.5 + 0.01 * i, 0.5) for i in range(5)}
+        left = place_names(axes, points)
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) + len(left) == 5
+        assert len(boxes) >= 3
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_crowd_goes_to_the_legend() -> None:
+    with drawing(3.0) as canvas:
+        axes = canvas.subplots()
+        points = {str(i): (float(i), float(i)) for i in range(40)}
+        assert place_names(axes, points) == list(points)
+
+
+@pytest.mark.parametrize("label", ["$x^2$ \\frac{", "_hidden", "日本語", "<script>alert(1)</script>", "a & b"])
+def test_hostile_names_are_text(label: str) -> None:
+    with drawing(3.0) as canvas:
+        axes = canvas.subplots()
+        axes.set_title(label)
+        svg = inlined(canvas, "x", label)
+    assert "<script" not in svg
+    assert svg.count("<svg") == 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1000.0), (0.9, 1.1), (2.1, 9.0), (1e-9, 1e9), (33.3, 33.4)])
+def test_ticks_are_few_and_lie_inside(low: float, high: float) -> None:
+    places = tick_places(low, high)
+    assert 2 <= len(places) <= 7
+    assert all(0.98 * low <= place <= 1.02 * high for place in places)

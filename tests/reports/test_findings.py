@@ -1,0 +1,105 @@
+import dataclasses
+from collections.abc import Callable
+
+from harness.records import Status
+from reports.cost import costs
+from reports.findings import findings
+from reports.frames import Frames
+from reports.quality import qualities
+from reports.scaling import growths
+from reports.tables import TIMES
+from tests.stores import BICUBIC, EDSR, FUSED, NLN, NLSN, SETS
+
+Make = Callable[..., Frames]
+
+
+def sentences(frames: Frames) -> tuple[str, ...]:
+    profiled = costs(frames)
+    return findings(frames, qualities(frames), profiled, [growths(cost) for cost in profiled])
+
+
+def test_there_are_always_three(frames: Make) -> None:
+    assert len(sentences(frames())) == 3
+
+
+def test_the_best_is_named_with_its_gain_and_lead(frames: Make) -> None:
+    quality, _, _ = sentences(frames(variants=(BICUBIC, EDSR, NLN), seeds=(0, 1)))
+    assert quality.startswith(
+        f"On pier {TIMES}2, NLN reaches the highest mean PSNR-Y of all networks: 30.05 dB, 1.50 dB above bicubic"
+    )
+    assert "0.40 dB ahead of EDSR (95\u202f% interval over images 0.20 to 0.50)." in quality
+
+
+def test_a_lead_of_one_seed_is_told_with_caution(frames: Make) -> None:
+    quality, _, _ = sentences(frames(variants=(BICUBIC, EDSR, NLN)))
+    assert quality.endswith("but with one training seed each this says little about the methods.")
+
+
+def test_a_lead_within_the_interval_is_undecided(frames: Make) -> None:
+    quality, _, _ = sentences(frames(variants=(BICUBIC, NLN, NLSN)))
+    assert quality.endswith("undecided which is better.")
+
+
+def test_two_images_decide_nothing(frames: Make) -> None:
+    quality, _, _ = sentences(frames(variants=(EDSR, NLSN), sets={"tiles": SETS["tiles"]}))
+    assert "undecided: too few images" in quality
+
+
+def test_methods_that_answer_alike_are_named_together(frames: Make) -> None:
+    quality, _, _ = sentences(frames(variants=(BICUBIC, EDSR, NLN, FUSED)))
+    assert "NLN and NLN fused reach the highest" in quality
+    assert "ahead of EDSR" in quality
+
+
+def test_worse_than_bicubic_is_said(frames: Make) -> None:
+    poor = dataclasses.replace(EDSR, psnr=20.0, wobble=0.0)
+    quality, _, _ = sentences(frames(variants=(BICUBIC, poor)))
+    assert "8.00 dB below bicubic" in quality
+
+
+def test_the_share_of_attention_and_what_fusing_gains(frames: Make) -> None:
+    _, attention, _ = sentences(frames())
+    assert attention.startswith(f"At 192{TIMES}192 ({TIMES}2) attention takes 99\u202f% of NLN's")
+    assert "plain attention (NLN) takes 4.00 times as long as fused (NLN fused; 95\u202f% interval 3." in attention
+    assert "timing of NLN, NLN fused and NLSN has not converged" in attention
+
+
+def test_fused_attention_that_is_not_told_from_plain_is_undecided(frames: Make) -> None:
+    same = dataclasses.replace(FUSED, factor=NLN.factor)
+    _, attention, _ = sentences(frames(variants=(NLN, same)))
+    assert attention.endswith("undecided which is faster.")
+
+
+def test_other_settings_than_the_backend_make_no_pair(frames: Make) -> None:
+    other = dataclasses.replace(FUSED, settings={"backend": "fused", "reduction": 4})
+    _, attention, _ = sentences(frames(variants=(NLN, other)))
+    assert "plain" not in attention
+
+
+def test_exponents_of_macs_and_time(frames: Make) -> None:
+    _, _, growth = sentences(frames())
+    assert "MACs grow as n^2.00 in NLN and NLN fused and n^1.00 in NLSN" in growth
+    assert "its time as n^2.00" in growth
+    assert "undecided" not in growth
+
+
+def test_too_small_a_span_is_undecided(frames: Make) -> None:
+    _, _, growth = sentences(frames(sizes=("24x24", "32x32", "48x48")))
+    assert f"its time undecided in NLN, NLN fused and NLSN: n spans only 4{TIMES}" in growth
+
+
+def test_many_methods_are_told_by_their_extremes(frames: Make) -> None:
+    many = [dataclasses.replace(NLSN, label=f"M{i}", factor=6e-6 * (i + 1)) for i in range(6)]
+    _, attention, _ = sentences(frames(variants=many))
+    assert "of M0's and" in attention
+    assert "of M5's forward time" in attention
+    assert "M3" not in attention
+
+
+def test_nothing_is_said_of_what_is_not_there(frames: Make) -> None:
+    everything = {
+        (label, kind): (Status.ERROR, "x") for label in ("EDSR",) for kind in ("train", "evaluate", "profile")
+    }
+    told = sentences(frames(variants=(BICUBIC, EDSR), fails=everything))
+    assert [sentence.split()[0] for sentence in told] == ["No", "No", "Attention"]
+    assert all("nothing can be said" in sentence for sentence in told)
