@@ -17,7 +17,6 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.place import Place
     from harness.records import Outcome
     from harness.run import Run
     from harness.store import Store
@@ -63,10 +62,11 @@ def run(
     retry: Annotated[bool, typer.Option(help="Try again what failed for good: out of memory, diverged.")] = False,
 ) -> None:
     """Train, evaluate and profile every cell of a grid that is not done yet, then write the report."""
-    from harness.progress import listener  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.progress import listener  # noqa: PLC0415
     from harness.run import prepare  # noqa: PLC0415
 
-    prepared = prepare(_grid(grid), *_place(out, store, device, threads), retry=retry)
+    prepared = prepare(_grid(grid), Place.of(out, store, device, threads), retry=retry)
     run_id = prepared.begin()
     watcher = listener(_console())
     outcomes: list[Outcome] = []
@@ -92,10 +92,10 @@ def plan(
     threads: Threads = None,
 ) -> None:
     """Print the cells of a grid, what is done already, and an estimate of time and disk. Runs nothing."""
-    from harness.run import prepare  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.run import prepare  # noqa: PLC0415
 
-    prepared = prepare(_grid(grid), *_place(out, store, device, threads))
-    _print_plan(prepared)
+    _print_plan(prepare(_grid(grid), Place.of(out, store, device, threads), dry=True))
 
 
 @app.command()
@@ -138,14 +138,6 @@ def _grid(path: Path) -> Path:
     return shipped if not path.is_file() and path.parent == Path() and shipped.is_file() else path
 
 
-def _place(out: Path, store: str | None, device: str, threads: int | None) -> tuple[Store, Place]:
-    from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
-    from harness.store import Store  # noqa: PLC0415
-
-    place = Place.of(out, store, device, threads)
-    return Store(place.store), place
-
-
 def _existing_store(out: Path, store: str | None) -> Store:
     from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
 
@@ -174,16 +166,14 @@ def _write_report(store: Store, run_id: str, out: Path, page: Path | None = None
 def _print_plan(run: Run) -> None:
     from rich.table import Table  # noqa: PLC0415 - not needed by --help
 
-    from harness.estimate import Estimate, Estimator  # noqa: PLC0415
-    from harness.plan import data_names  # noqa: PLC0415
+    from harness.estimate import Estimate, estimates  # noqa: PLC0415
     from harness.progress import clock  # noqa: PLC0415
 
-    estimator = Estimator(device=run.place.device, places=data_names(run.grid))
-    pending = run.all_pending()
+    pending, expected = run.all_pending(), estimates(run)
     table = Table("cell", "method", "scale", "seed", "tasks", "done", "to do takes about")
     total = Estimate()
     for cell in run.cells:
-        own = [estimator.of(cell, task) for key, (owner, task) in pending.items() if owner is cell]
+        own = [expected[key] for key, (owner, _) in pending.items() if owner is cell]
         left = sum(own, Estimate())
         done = sum(task.key in run.settled for task in cell.tasks)
         row = (cell.key, cell.label, cell.scale, cell.spec["seed"], len(cell.tasks), done, clock(left.seconds))

@@ -6,10 +6,13 @@ traffic, sorting and softmax are charged per element. Good to a factor of about 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,9 +21,11 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 import methods
 from harness.grid import Scalar, height_width
 from harness.inference import CHOP_OVERLAP
-from harness.plan import PlannedCell, image_set
+from harness.isolate import Worker, WorkerDiedError
+from harness.plan import PlannedCell, data_names, image_set
 from harness.profile import cost
 from harness.records import Task
+from harness.run import Run
 
 BACKWARD = 3.0
 """Forward and backward together cost about this many forwards."""
@@ -32,6 +37,7 @@ TIMED_FORWARDS, UNTIMED_FORWARDS = 15, 5
 STATES_PER_WEIGHT = 4
 """Weights, two moments of Adam in the checkpoint, and the checkpoint's last good weights."""
 RECORD_BYTES, RECORDS_PER_TASK = 200, 100
+PATIENCE_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,7 @@ class Estimator:
     """Estimates on one `device`; `places` are the grid's data sets by their name in the store."""
 
     device: str
+    threads: int
     places: Mapping[str, str]
 
     def of(self, cell: PlannedCell, task: Task) -> Estimate:
@@ -77,6 +84,40 @@ class Estimator:
 
     def _forward_s(self, cell: PlannedCell, size: str) -> float:
         return _work(cell.address, cell.scale, tuple(sorted(cell.settings.items())), size) / pace(self.device)
+
+
+def estimates(run: Run) -> dict[str, Estimate]:
+    """The estimate of every task that `run` has to do, by key.
+
+    Made in a process of its own: a method's code runs here for the first time, and may hang or take the GPU. What is
+    not known after a minute is taken to be as much as the known tasks of its kind on average.
+    """
+    pending = run.all_pending()
+    estimator = Estimator(device=run.place.device, threads=run.place.threads, places=data_names(run.grid))
+    known: dict[str, Estimate] = {}
+    end = time.monotonic() + PATIENCE_S
+    work = (estimator, list(pending.values()))
+    with (
+        Worker(_report_estimates, work, Path(os.devnull)) as worker,
+        contextlib.suppress(TimeoutError, WorkerDiedError),
+    ):
+        known.update(worker.messages(lambda: end - time.monotonic()))
+    return {key: known.get(key) or _average(known, pending, task.kind) for key, (_, task) in pending.items()}
+
+
+def _report_estimates(
+    argument: tuple[Estimator, list[tuple[PlannedCell, Task]]], report: Callable[[tuple[str, Estimate]], None]
+) -> None:
+    estimator, tasks = argument
+    torch.set_num_threads(estimator.threads)
+    for cell, task in tasks:
+        report((task.key, estimator.of(cell, task)))
+
+
+def _average(known: Mapping[str, Estimate], pending: Mapping[str, tuple[PlannedCell, Task]], kind: str) -> Estimate:
+    alike = [found for key, found in known.items() if pending[key][1].kind == kind]
+    total, count = sum(alike, Estimate()), max(1, len(alike))
+    return Estimate(seconds=total.seconds / count, disk_bytes=total.disk_bytes / count)
 
 
 @functools.cache

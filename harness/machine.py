@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from datasets.naming import nearest
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "numpy", "pandas", "scikit-image", "pillow", "fvcore", "sqlalchemy", "nvidia-ml-py")
 
@@ -59,10 +61,11 @@ def pick_device(asked: str) -> str:
 
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=asked)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"no device {asked!r} here: {str(error).splitlines()[0]}") from error
+    here = ["cpu", "cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if not torch.cuda.is_available():
+        here = ["cpu"]
+    if asked not in here:
+        raise ValueError(f"no device {asked!r} here: {nearest(asked, ['auto', *here])}")
     return asked
 
 

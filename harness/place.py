@@ -28,15 +28,30 @@ class Place:
         """The place that command-line options name; the store is a file in the output folder unless named.
 
         Raises:
-            UserError: the device does not exist, or the folder cannot be written.
+            UserError: the device does not exist.
         """
         try:
-            out.mkdir(parents=True, exist_ok=True)
             picked = machine.pick_device(device)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise UserError(str(error)) from error
         threads = threads or len(os.sched_getaffinity(0))
         return cls(out=out, store=store or str(out / STORE_FILE), device=picked, threads=threads)
+
+    def make(self) -> None:
+        """Make the output folder.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {self.out}: {error.strerror}") from error
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there may be something in the store: a file that exists, or a database elsewhere."""
+        return "://" in self.store or Path(self.store).is_file()
 
     @property
     def cache(self) -> Cache:

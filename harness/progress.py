@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from harness.estimate import Estimator
-from harness.plan import PlannedCell, data_names
+from harness.estimate import estimates
+from harness.plan import PlannedCell
 from harness.records import Outcome, Status, Task
 from harness.run import Run
 
@@ -57,7 +57,7 @@ class Lines:
 
     def begin(self, run: Run) -> None:
         """Say how much there is to do."""
-        self.ledger = Ledger(estimated(run))
+        self.ledger = Ledger({key: found.seconds for key, found in estimates(run).items()})
         self.count = len(self.ledger.estimates)
         wanted = len({task.key for cell in run.cells for task in cell.tasks})
         self._say(f"{run.grid.name}: {wanted - self.count} of {wanted} tasks are in the store, {self.count} to do")
@@ -130,12 +130,6 @@ class Bars(Lines):
 def listener(console: Console) -> Lines:
     """Bars where someone watches, lines where something records."""
     return Bars(console) if console.is_terminal else Lines(console)
-
-
-def estimated(run: Run) -> dict[str, float]:
-    """Estimated seconds of every task to do, by key."""
-    estimator = Estimator(device=run.place.device, places=data_names(run.grid))
-    return {key: estimator.of(cell, task).seconds for key, (cell, task) in run.all_pending().items()}
 
 
 def told(task: Task) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,9 @@ from harness.plan import PlannedCell, data_names, plan
 from harness.records import Outcome, Status, Task, canonical
 from harness.store import Store, Wanted
 from harness.worker import Job, Progress, Started
+
+NO_STORE = "sqlite://"
+"""A store in memory: empty, and gone with the process."""
 
 
 class Listener(Protocol):
@@ -114,15 +116,20 @@ class Run:
         return done and not self.place.cache.weights(task.key).is_file()
 
 
-def prepare(path: Path, store: Store, place: Place, *, retry: bool = False) -> Run:
-    """Read and plan the grid in `path`, and look up what is done; `retry` tries again what failed for good.
+def prepare(path: Path, place: Place, *, retry: bool = False, dry: bool = False) -> Run:
+    """Read and plan the grid in `path`, then open the store and look up what is done.
+
+    With `retry` what failed for good counts as not done. With `dry` nothing is written, not even an empty store.
 
     Raises:
-        UserError: the grid is wrong in any way.
+        UserError: the grid is wrong in any way, or the store cannot be opened.
     """
     grid = read_grid(path)
     cells = tuple(plan(grid, path.name, place.machine))
-    settled: Mapping[str, str] = store.settled(task.key for cell in cells for task in cell.tasks)
+    if not dry:
+        place.make()
+    store = Store(NO_STORE if dry and not place.has_store else place.store)
+    settled = store.settled(task.key for cell in cells for task in cell.tasks)
     kept = {key: status for key, status in settled.items() if status == Status.DONE or not retry}
     text = path.read_text(encoding="utf-8")
     return Run(grid=grid, text=text, cells=cells, settled=kept, store=store, place=place)

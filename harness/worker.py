@@ -26,6 +26,7 @@ from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train
 from methods.weights import load_weights, state_hash
 
+PROGRESS_EVERY_S = 0.1
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -101,6 +102,7 @@ class _Work:
         self.job, self.stop, self.report = job, stop, report
         self.cache = Cache(job.cache)
         self.loaded: nn.Module | None = None
+        self.told = 0.0
 
     def attempt(self, task: Task, obstacle: str | None) -> Outcome:
         """Do `task`, unless there is an `obstacle`; whatever happens becomes its outcome."""
@@ -177,7 +179,10 @@ class _Work:
         return methods.method(cell.address).build(cell.scale, cell.settings)
 
     def _progress(self, done: int, total: int) -> None:
-        self.report(Progress(done, total))
+        """Report, but not more often than people can read."""
+        if done == total or time.monotonic() - self.told > PROGRESS_EVERY_S:
+            self.told = time.monotonic()
+            self.report(Progress(done, total))
 
 
 def status_of(error: Exception) -> Status:

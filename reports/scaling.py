@@ -14,7 +14,7 @@ from scipy import stats
 
 from reports.cost import Cost
 from reports.frames import positions
-from reports.stats import DRAWS, Floats, Interval, draws
+from reports.stats import Floats, Interval, draws
 from reports.tables import PERCENT, TIMES, Column, Entry, Row, Table, bounds, fixed, make_table, missing, number
 
 FEWEST_SIZES = 3
@@ -101,7 +101,6 @@ def offset_fit(n: Floats, samples: list[Floats]) -> tuple[float, Interval]:
     redrawn = np.stack([np.median(each[draws(len(each), seed=i)], axis=1) for i, each in enumerate(samples)], axis=1)
     exponents = best_exponents(n, redrawn)
     low, high = np.percentile(exponents, [50.0 * (1.0 - LEVEL), 50.0 * (1.0 + LEVEL)])
-    assert len(exponents) == DRAWS
     return float(best_exponents(n, medians)[0]), Interval(low=float(low), high=float(high))
 
 

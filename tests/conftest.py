@@ -67,4 +67,5 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def store(place: Place) -> Store:
+    place.make()
     return Store(place.store)

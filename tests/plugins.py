@@ -71,6 +71,12 @@ def _hang(y: Tensor) -> Tensor:
     return y
 
 
+def _hang_when_counted(y: Tensor) -> Tensor:
+    if isinstance(y, torch._subclasses.FakeTensor):
+        time.sleep(600)
+    return y
+
+
 def _chatter(y: Tensor) -> Tensor:
     os.write(1, b"x" * 100_000)
     return y
@@ -88,6 +94,7 @@ WRONG_SHAPE = Plugin("wrong", lambda y: y[..., 1:] if not torch.is_grad_enabled(
 OUT_OF_MEMORY = Plugin("memory", _out_of_memory)
 DIES = Plugin("dies", _die)
 HANGS = Plugin("hangs", _hang)
+SLOW_TO_START = Plugin("counted", _hang_when_counted)
 CHATTERS = Plugin("chatters", _chatter)
 SLOW = Plugin("slow", _slow)
 NOT_A_METHOD = 3

@@ -21,12 +21,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from harness.grid import positions
 from harness.records import Record, Status
 from methods.interface import NonLocal
 
 aten = torch.ops.aten
 CPU_SDPA = aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - the operation has no public name
 FLOPS_PER_MAC = 2
+MAX_TRACED_POSITIONS = 96 * 128
 FREE = frozenset({aten.empty, aten.detach, aten.alias, aten.lift_fresh})
 """Operations that neither compute nor move anything, besides views."""
 
@@ -63,7 +65,13 @@ def sizes_of(network: nn.Module) -> dict[str, float]:
 
 
 def second_count(network: nn.Module, x: Tensor, size: str) -> Record:
-    """Count one forward on `x` by fvcore, as a record; its failure is a record too."""
+    """Count one forward on `x` by fvcore, as a record; its failure is a record too.
+
+    fvcore traces a real forward on the CPU, so large inputs, which would take hours and all memory, are left out.
+    """
+    if positions(size) > MAX_TRACED_POSITIONS:
+        reason = f"fvcore counts by computing: not above {MAX_TRACED_POSITIONS:,} positions"
+        return Record(metric="macs_fvcore", status=Status.SKIPPED, reason=reason, size=size)
     from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415 - a slow import that few processes need
 
     logging.getLogger("fvcore").setLevel(logging.ERROR)

@@ -224,5 +224,6 @@ def test_a_missing_image_is_told_by_name(tmp_path: Path) -> None:
 
 
 def test_images_are_read_without_torch() -> None:
-    code = "import sys, datasets; list(datasets.load('builtin-test', 4)); assert not {'torch', 'skimage'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    read = "list(datasets.load('builtin-test', 4))"
+    code = f"import sys, datasets; {read}; assert not {{'torch', 'skimage'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -77,6 +77,13 @@ def test_default_settings_are_the_released_ones(name: str, parameters: int) -> N
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
+def test_the_mean_colour_is_the_released_one() -> None:
+    entry = next(entry for entry in ENTRIES if entry["kind"] == "edsr")
+    ours, (theirs, _) = build_network("edsr", **entry["args"]).state_dict(), read(entry)
+    for key in ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias"):
+        torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=0)
+
+
 def test_every_reference_file_is_used() -> None:
     assert {path.name for path in HERE.glob("*.safetensors")} == {entry["file"] for entry in ENTRIES}
     assert all(math.isinf(entry["margin"]) or entry["margin"] > ATOL for entry in ENTRIES)

@@ -44,9 +44,12 @@ class Silent:
         self.heard.append(f"end {outcome.task.kind} {outcome.status}")
 
 
-def go(path: Path, place: Place, store: Store, *, retry: bool = False, listener: Silent | None = None) -> list[Outcome]:
-    prepared = prepare(path, store, place, retry=retry)
-    return prepared.proceed(prepared.begin(), listener or Silent())
+def go(path: Path, place: Place, *, retry: bool = False, listener: Silent | None = None) -> list[Outcome]:
+    prepared = prepare(path, place, retry=retry)
+    try:
+        return prepared.proceed(prepared.begin(), listener or Silent())
+    finally:
+        prepared.store.close()
 
 
 def attempts(store: Store) -> pd.DataFrame:
@@ -58,7 +61,7 @@ def statuses(outcomes: list[Outcome]) -> list[tuple[str, str]]:
 
 
 def test_a_grid_becomes_records_of_every_kind(write_grid: WriteGrid, place: Place, store: Store) -> None:
-    outcomes = go(write_grid("bicubic", "nlsn", tables="settings = { chunk_size = 8 }\n" + SMALL), place, store)
+    outcomes = go(write_grid("bicubic", "nlsn", tables="settings = { chunk_size = 8 }\n" + SMALL), place)
     assert statuses(outcomes) == [
         *[("evaluate", "done"), ("profile", "done"), ("profile", "done")],
         *[("train", "done"), ("evaluate", "done"), ("profile", "done"), ("profile", "done")],
@@ -72,42 +75,40 @@ def test_a_grid_becomes_records_of_every_kind(write_grid: WriteGrid, place: Plac
 
 def test_the_same_grid_again_does_nothing(write_grid: WriteGrid, place: Place, store: Store) -> None:
     path = write_grid(TINY, "edsr", tables=SMALL)
-    assert len(go(path, place, store)) == 8
-    assert go(path, place, store) == []
+    assert len(go(path, place)) == 8
+    assert go(path, place) == []
     assert len(attempts(store)) == 8
     assert len(store.frame("SELECT * FROM run")) == 2
 
 
-def test_a_wider_grid_does_only_what_is_new(write_grid: WriteGrid, place: Place, store: Store) -> None:
-    go(write_grid(TINY), place, store)
+def test_a_wider_grid_does_only_what_is_new(write_grid: WriteGrid, place: Place) -> None:
+    go(write_grid(TINY), place)
     wider = write_grid(TINY, evaluate='tiling = ["whole", "chop"]', sizes='["8x8", "12x16", "16x16"]')
-    assert statuses(go(wider, place, store)) == [("evaluate", "done"), ("profile", "done")]
+    assert statuses(go(wider, place)) == [("evaluate", "done"), ("profile", "done")]
 
 
 def test_weights_shared_by_two_cells_are_trained_once(write_grid: WriteGrid, place: Place, store: Store) -> None:
     path = write_grid("nln", tables='settings = { backend = ["plain", "fused"] }\n' + SMALL)
-    outcomes = go(path, place, store)
+    outcomes = go(path, place)
     assert [kind for kind, _ in statuses(outcomes)].count("train") == 1
     frame = store.measurements(store.run_id())
     scores = frame[frame["metric"] == "psnr_y"].pivot_table(index="image", columns="label", values="value")
     assert scores["NLN plain"].to_numpy() == pytest.approx(scores["NLN fused"].to_numpy(), abs=1e-2)
 
 
-def test_weights_that_are_gone_are_trained_again_for_those_who_need_them(
-    write_grid: WriteGrid, place: Place, store: Store
-) -> None:
-    go(write_grid(TINY), place, store)
+def test_weights_that_are_gone_are_trained_again_for_those_who_need_them(write_grid: WriteGrid, place: Place) -> None:
+    go(write_grid(TINY), place)
     for file in (place.out / "cache" / "weights").iterdir():
         file.unlink()
-    assert go(write_grid(TINY), place, store) == []
+    assert go(write_grid(TINY), place) == []
     wider = write_grid(TINY, evaluate='tiling = ["whole", "chop"]')
-    assert statuses(go(wider, place, store)) == [("train", "done"), ("evaluate", "done")]
+    assert statuses(go(wider, place)) == [("train", "done"), ("evaluate", "done")]
 
 
 def test_weights_from_a_file_are_scored_without_training(write_grid: WriteGrid, place: Place, store: Store) -> None:
-    go(write_grid(TINY), place, store)
+    go(write_grid(TINY), place)
     (weights,) = (place.out / "cache" / "weights").iterdir()
-    outcomes = go(write_grid(TINY, tables=f'weights = "{weights}"'), place, store)
+    outcomes = go(write_grid(TINY, tables=f'weights = "{weights}"'), place)
     assert statuses(outcomes) == [("evaluate", "done")]
     scores = store.measurements()
     psnr = scores[scores["metric"] == "psnr_y"].sort_values(["task_key", "image"])
@@ -130,7 +131,7 @@ def test_a_failing_method_is_rows_with_reasons_and_the_rest_goes_on(
     write_grid: WriteGrid, place: Place, store: Store, method: str, ends: list[str], reason: str | None
 ) -> None:
     sizes = '["8x8", "24x24", "32x32"]' if len(ends) == 5 else '["8x8", "12x16"]'
-    outcomes = go(write_grid(f"tests.plugins:{method}", TINY, sizes=sizes), place, store)
+    outcomes = go(write_grid(f"tests.plugins:{method}", TINY, sizes=sizes), place)
     own, others = outcomes[: len(ends)], outcomes[len(ends) :]
     assert [outcome.status.value for outcome in own] == ends
     assert all(outcome.status is Status.DONE for outcome in others)
@@ -143,25 +144,23 @@ def test_a_failing_method_is_rows_with_reasons_and_the_rest_goes_on(
     assert rows[rows["status"] != "done"]["reason"].notna().all()
 
 
-def test_sizes_above_one_that_ran_out_of_memory_are_implied_not_launched(
-    write_grid: WriteGrid, place: Place, store: Store
-) -> None:
-    outcomes = go(write_grid("tests.plugins:OUT_OF_MEMORY", sizes='["8x8", "24x24", "32x32"]'), place, store)
+def test_sizes_above_one_that_ran_out_of_memory_are_implied_not_launched(write_grid: WriteGrid, place: Place) -> None:
+    outcomes = go(write_grid("tests.plugins:OUT_OF_MEMORY", sizes='["8x8", "24x24", "32x32"]'), place)
     assert outcomes[-1].reason == "implied: out of memory at 24x24"
 
 
 def test_a_task_past_its_time_is_a_row_and_the_rest_goes_on(write_grid: WriteGrid, place: Place, store: Store) -> None:
     path = write_grid("tests.plugins:HANGS", TINY, tables="[limits]\ntask_s = 3")
-    ends = [outcome.status.value for outcome in go(path, place, store)]
+    ends = [outcome.status.value for outcome in go(path, place)]
     assert ends == ["done", "timeout", "done", "done", "done", "done", "done", "done"]
     assert "not done after 3 s" in set(attempts(store)["reason"])
 
 
 def test_what_failed_for_good_is_left_alone_unless_asked_and_the_rest_is_tried_again(
-    write_grid: WriteGrid, place: Place, store: Store
+    write_grid: WriteGrid, place: Place
 ) -> None:
     path = write_grid("tests.plugins:OUT_OF_MEMORY", "tests.plugins:DIES", sizes='["8x8"]')
-    assert [o.status.value for o in go(path, place, store)] == [
+    assert [o.status.value for o in go(path, place)] == [
         "done",
         "out_of_memory",
         "done",
@@ -169,12 +168,12 @@ def test_what_failed_for_good_is_left_alone_unless_asked_and_the_rest_is_tried_a
         "error",
         "done",
     ]
-    assert [o.status.value for o in go(path, place, store)] == ["error"]
-    assert [o.status.value for o in go(path, place, store, retry=True)] == ["out_of_memory", "error"]
+    assert [o.status.value for o in go(path, place)] == ["error"]
+    assert [o.status.value for o in go(path, place, retry=True)] == ["out_of_memory", "error"]
 
 
-def test_the_last_good_weights_of_a_divergence_are_kept(write_grid: WriteGrid, place: Place, store: Store) -> None:
-    go(write_grid("tests.plugins:NOT_A_NUMBER", sizes='["8x8"]'), place, store)
+def test_the_last_good_weights_of_a_divergence_are_kept(write_grid: WriteGrid, place: Place) -> None:
+    go(write_grid("tests.plugins:NOT_A_NUMBER", sizes='["8x8"]'), place)
     (file,) = (place.out / "cache" / "weights").iterdir()
     assert file.name.endswith(".last-good.safetensors")
     assert set(load_file(file)) == {"conv.weight", "conv.bias"}
@@ -186,20 +185,20 @@ def test_an_interruption_leaves_a_checkpoint_and_the_next_run_ends_as_if_undistu
     path = write_grid("nlsn", tables="settings = { chunk_size = 8 }\n" + SMALL, steps=40)
 
     def interrupt(done: int, total: int) -> None:
-        if (done, total) == (10, 40):
+        if total == 40 and done < total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        go(path, place, store, listener=Silent(interrupt))
+        go(path, place, listener=Silent(interrupt))
     assert attempts(store).empty
     assert len(list((place.out / "cache" / "checkpoints").iterdir())) == 1
-    go(path, place, store)
+    go(path, place)
     assert list(attempts(store)["status"]) == ["done"] * 4
     assert list((place.out / "cache" / "checkpoints").iterdir()) == []
 
     elsewhere = Place.of(tmp_path / "undisturbed", device="cpu", threads=2)
     undisturbed = Store(elsewhere.store)
-    go(path, elsewhere, undisturbed)
+    go(path, elsewhere)
     for metric in ("train_loss", "psnr_y"):
         ours, theirs = (
             s.frame("SELECT value FROM record WHERE metric = :m ORDER BY position", m=metric)["value"]

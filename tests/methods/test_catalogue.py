@@ -105,17 +105,19 @@ def test_attentions_that_cannot_be_are_told(name: str, settings: dict[str, Any],
         methods.build_attention(name, 8, **settings)
 
 
-def test_settings_lie_flat_over_trunk_recipe_and_parts() -> None:
-    assert methods.method("nlsn").settings() == {
-        "n_feats": 256,
-        "n_resblocks": 32,
-        "res_scale": 0.1,
-        "attention_every": 8,
-        "n_hashes": 4,
-        "reduction": 4,
-        "chunk_size": 144,
-        "k_size": 3,
-    }
+TRUNK = {"n_feats": 256, "n_resblocks": 32, "res_scale": 0.1, "attention_every": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("edsr", TRUNK),
+        ("nln", TRUNK | {"reduction": 2, "backend": "plain"}),
+        ("nlsn", TRUNK | {"n_hashes": 4, "reduction": 4, "chunk_size": 144, "k_size": 3}),
+    ],
+)
+def test_settings_of_trunk_recipe_and_parts_lie_flat(name: str, settings: dict[str, Any]) -> None:
+    assert methods.method(name).settings() == settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -190,6 +190,7 @@ def test_hash_of_a_state_does_not_depend_on_its_file(state: State, tmp_path: Pat
         {"b": torch.tensor([1.0, 2.0])},
         {"a": torch.tensor([[1.0, 2.0]])},
         {"a": torch.tensor([1.0, 2.0], dtype=torch.float64)},
+        {"a": torch.tensor([1.0, 2.0]).view(torch.int32)},
         {"a": torch.tensor([1.0, 2.0]), "b": torch.ones(())},
     ],
     ids=str,

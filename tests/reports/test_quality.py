@@ -46,16 +46,16 @@ def text_of(table: Table, label: str, key: str) -> str:
 
 
 def test_means_over_images_then_seeds_with_spread_over_seeds(frames: Make) -> None:
-    table = table_of(frames(seeds=(0, 1, 2)))
-    per_seed = [np.mean([psnr_of(NLSN, image, seed) for image in range(3)]) for seed in range(3)]
+    table = table_of(frames(seeds=(0, 1, 5)))
+    per_seed = [np.mean([psnr_of(NLSN, image, seed) for image in range(3)]) for seed in (0, 1, 5)]
     assert text_of(table, "NLSN", "psnr_y") == f"{np.mean(per_seed):.2f} ± {np.std(per_seed, ddof=1):.2f}"
     ssim = np.array(per_seed) / 40.0
     assert text_of(table, "NLSN", "ssim_y") == f"{ssim.mean():.4f} ± {ssim.std(ddof=1):.4f}"
 
 
 def test_hash_draws_are_averaged_first_and_their_spread_stands_apart(frames: Make) -> None:
-    table = table_of(frames(hash_seeds=(0, 1, 2)))
-    draws = [np.mean([psnr_of(NLN, i, hash_seed=draw) for i in range(3)]) for draw in range(3)]
+    table = table_of(frames(hash_seeds=(0, 1, 5)))
+    draws = [np.mean([psnr_of(NLN, i, hash_seed=draw) for i in range(3)]) for draw in (0, 1, 5)]
     assert text_of(table, "NLN", "psnr_y") == f"{np.mean(draws):.2f}"
     assert text_of(table, "NLN", "draws") == f"{np.std(draws, ddof=1):.3f}"
 
