@@ -49,14 +49,17 @@ def _complete(index: Path, data: Path) -> bool:
 
 def _write(images: ImageSet, data: Path, index: Path) -> None:
     partial = data.with_suffix(f".{os.getpid()}.part")
-    with partial.open("wb") as stream:
-        entries = [
-            {"name": pair.name, "hr": _append(stream, pair.hr), "lr": _append(stream, pair.lr)} for pair in images
-        ]
-        length = stream.tell()
-    partial.replace(data)
-    partial.write_text(json.dumps({"bytes": length, "pairs": entries}), encoding="utf-8")
-    partial.replace(index)
+    try:
+        with partial.open("wb") as stream:
+            pairs = [
+                {"name": pair.name, "hr": _append(stream, pair.hr), "lr": _append(stream, pair.lr)} for pair in images
+            ]
+            length = stream.tell()
+        partial.replace(data)
+        partial.write_text(json.dumps({"bytes": length, "pairs": pairs}), encoding="utf-8")
+        partial.replace(index)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _append(stream: IO[bytes], image: Image) -> list[int]:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import importlib.util
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -166,6 +167,9 @@ def _images_in(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         raise ValueError(f"no folder of images at {folder}")
     files = tuple(sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES))
+    stems = Counter(file.stem for file in files)
+    if twice := [stem for stem, count in stems.items() if count > 1]:
+        raise ValueError(f"{folder} has several images called {twice[0]!r}, whose scores could not be told apart")
     if not files:
         raise ValueError(f"no image in {folder}: looked for {', '.join(SUFFIXES)}")
     return files

@@ -20,6 +20,10 @@ from typing import Any, Self
 
 PRELOADED = ["harness.worker"]
 GRACE_S = 20.0
+WAIT_POLICY = ("OMP_WAIT_POLICY", "passive")
+"""How a worker's threads wait for each other, unless the user says otherwise. It must stand in the environment before
+torch is loaded. Waiting threads that spin cost nothing on an idle machine, but beside one busy process on two cores
+they made a training step 12 times slower (1.63 s against 0.13 s; 0.042 s either way when idle)."""
 
 Report = Callable[[Any], None]
 
@@ -38,6 +42,7 @@ class Worker:
     def __init__(self, function: Callable[[Any, Report], None], argument: Any, log: Path) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
+        os.environ.setdefault(*WAIT_POLICY)
         self._ours, theirs = context.Pipe(duplex=False)
         log.parent.mkdir(parents=True, exist_ok=True)
         self._process = context.Process(target=_main, args=(function, argument, theirs, log))

@@ -25,6 +25,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "os": f"{platform.system()} {platform.machine()}",
         "device": device,
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "passive"),
     }
     return hardware | (_gpu(device) if device.startswith("cuda") else {})
 

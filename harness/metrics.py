@@ -19,6 +19,8 @@ Plane = NDArray[np.float64]
 Channel = Literal["y", "rgb"]
 CHANNELS = ("y", "rgb")
 PEAK = 255.0
+LUMA_THOUSANDTHS = (65481, 128553, 24966)
+"""Summed as integers, so that rounding Y meets an exact half where there is one."""
 SSIM_SIDE, SSIM_SIGMA, SSIM_K1, SSIM_K2 = 11, 1.5, 0.01, 0.03
 
 
@@ -51,8 +53,8 @@ def ssim(sr: Image, hr: Image, *, crop: int, channel: Channel = "y") -> float:
 
 def luma(image: Image) -> Plane:
     """BT.601 studio-range Y of `[h w 3]` on 0-255 values, in floating point: `[h w]`."""
-    red, green, blue = (image[..., c].astype(np.float64) for c in range(3))
-    return 16.0 + (65.481 * red + 128.553 * green + 24.966 * blue) / PEAK
+    red, green, blue = (weight * image[..., c].astype(np.int32) for c, weight in enumerate(LUMA_THOUSANDTHS))
+    return 16.0 + (red + green + blue) / (1000 * PEAK)
 
 
 def _inner(sr: Image, hr: Image, crop: int, least: int) -> tuple[Image, Image]:

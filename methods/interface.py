@@ -93,11 +93,6 @@ class Method:
         return with_settings(self.trunk, settings).build(scale, recipe)
 
 
-def positions(x: Tensor) -> int:
-    """Number of positions `n = h*w` of a feature map `[b c h w]`."""
-    return x.shape[-2] * x.shape[-1]
-
-
 def tokens(x: Tensor) -> Tensor:
     """Feature map `[b c h w]` as tokens `[b h*w c]`, pixels in row-major order."""
     return x.flatten(2).transpose(1, 2)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,13 @@ warm_up_s = 0.0
 budget_s = 0.01
 {tables}
 """
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Networks of tests are tiny: on a busy machine, threads that wait for each other take ten times as long."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

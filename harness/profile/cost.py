@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional as F  # noqa: N812 - the usual name
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
@@ -44,7 +42,7 @@ def count(build: Callable[[], nn.Module], height: int, width: int) -> dict[str, 
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         network = build().eval()
         x = torch.empty(1, 3, height, width)
-        with counter, audit, FusedAttention():
+        with counter, audit:
             network(x)
     modules = counter.get_flop_counts()
     attention = sum(sum(modules.get(name, {}).values()) for name in _attention_names(network))
@@ -72,12 +70,12 @@ def second_count(network: nn.Module, x: Tensor, size: str) -> Record:
     if positions(size) > MAX_TRACED_POSITIONS:
         reason = f"fvcore counts by computing: not above {MAX_TRACED_POSITIONS:,} positions"
         return Record(metric="macs_fvcore", status=Status.SKIPPED, reason=reason, size=size)
-    from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415 - a slow import that few processes need
-
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
+            from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415 - slow, and it warns of its own use of torch
+
             analysis = FlopCountAnalysis(network.to("cpu"), x).unsupported_ops_warnings(False).tracer_warnings("none")
             analysis.set_op_handle("aten::scaled_dot_product_attention", _sdpa_macs)
             return Record(metric="macs_fvcore", value=float(analysis.total()), size=size)
@@ -86,19 +84,6 @@ def second_count(network: nn.Module, x: Tensor, size: str) -> Record:
             f"fvcore cannot count this network: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         )
         return Record(metric="macs_fvcore", status=Status.ERROR, reason=reason, size=size)
-
-
-class FusedAttention(TorchFunctionMode):
-    """Keeps fused attention whole under fake tensors, as a CPU runs it.
-
-    Without a device to choose a kernel for, PyTorch takes the unfused path there, and the counts would be those of a
-    score matrix that the real forward never makes.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        fused = func is F.scaled_dot_product_attention and args[0].shape[-1] == args[2].shape[-1]
-        return CPU_SDPA(*args, **kwargs)[0] if fused else func(*args, **kwargs)
 
 
 class Audit(TorchDispatchMode):

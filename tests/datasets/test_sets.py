@@ -110,6 +110,13 @@ def test_a_set_that_does_not_exist_is_told(name: str, message: str) -> None:
         datasets.load(name, 2)
 
 
+def test_two_images_of_one_name_are_refused_since_their_scores_could_not_be_told_apart(folder: Path) -> None:
+    first = min(folder.glob("*.png"))
+    first.with_suffix(".tiff").write_bytes(first.read_bytes())
+    with pytest.raises(ValueError, match=f"several images called '{first.stem}'"):
+        datasets.load(str(folder), 2)
+
+
 def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
     message = f"no image in {tmp_path}: looked for .png, .jpg, .jpeg, .bmp, .tif, .tiff"
@@ -132,7 +139,7 @@ def changed_pixel(folder: Path) -> None:
     "change",
     [
         changed_pixel,
-        lambda folder: (folder / "b.png").rename(folder / "d.png"),
+        lambda folder: (folder / "c.bmp").rename(folder / "d.bmp"),
         lambda folder: (folder / "c.bmp").unlink(),
         lambda folder: shutil.copy(folder / "b.png", folder / "e.png"),
     ],

@@ -1,26 +1,19 @@
-"""Cost: counts against numbers worked out by hand, live memory against known operations, clocks that are not asked."""
+"""Counts against numbers worked out by hand, and the records of a whole profile."""
 
 from __future__ import annotations
 
-import functools
-import itertools
 import resource
-import types
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor, nn
 
-from harness.profile import clock, cost, memory, profile, protocol
-from harness.profile.memory import LiveBytes
+from harness.profile import cost, profile, protocol
 from harness.records import Record, Status, canonical
 from methods import build_attention, build_network
-from methods.nla.attention import fused_attention, plain_attention
-from tests.plugins import RAISES
+from tests.plugins import RAISES, Tiny
 
 C, REDUCED = 8, 2
 SPEC = {"size": "10x12", "precision": "fp32", "warm_up_s": 0.0, "budget_s": 0.02}
@@ -32,7 +25,6 @@ NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 networks = pytest.mark.parametrize("name", NETWORKS)
 # What fvcore does when it is imported.
-counts_twice = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 
 
 def build(name: str, **settings: Any) -> nn.Module:
@@ -87,6 +79,16 @@ def test_dense_attention_is_counted_by_hand(backend: str, width: int) -> None:
     assert values["macs"] == nla_macs(42, width) + 42 * 3 * C
 
 
+def test_fused_attention_is_counted_by_its_own_widths() -> None:
+    query, key, value = (1, 2, 5, 4), (1, 2, 7, 4), (1, 2, 7, 6)
+    assert cost._sdpa_flops(query, key, value) == 2 * 2 * 5 * 7 * (4 + 6)
+
+
+def test_only_the_plain_form_has_the_elements_of_a_score_matrix() -> None:
+    plain, fused = (counted(name, 32, 32)["uncounted_elements"] for name in ("nln-plain", "nln-fused"))
+    assert fused < 1024**2 // 4 < 1024**2 <= plain
+
+
 @pytest.mark.parametrize(
     ("name", "attention"),
     [
@@ -125,7 +127,6 @@ def test_counting_8k_allocates_nothing(name: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
-@counts_twice
 @networks
 def test_the_second_count_agrees(name: str) -> None:
     first = counted(name, 12, 16, n_resblocks=8)["macs"]
@@ -134,7 +135,6 @@ def test_the_second_count_agrees(name: str) -> None:
     assert second.value == pytest.approx(first, rel=0.01)
 
 
-@counts_twice
 def test_a_failing_second_count_is_a_record_with_a_reason() -> None:
     record = cost.second_count(RAISES.build(2, {}), torch.rand(1, 3, 4, 4), "4x4")
     assert record == Record(
@@ -143,6 +143,12 @@ def test_a_failing_second_count_is_a_record_with_a_reason() -> None:
         reason="fvcore cannot count this network: as it was told to",
         size="4x4",
     )
+
+
+def test_a_large_input_is_not_traced_and_that_is_a_record_too() -> None:
+    record = cost.second_count(RAISES.build(2, {}), torch.rand(1, 3, 4, 4), "4320x7680")
+    assert record.status is Status.SKIPPED
+    assert record.reason == f"fvcore counts by computing: not above {cost.MAX_TRACED_POSITIONS:,} positions"
 
 
 def test_sizes_count_frozen_parameters_and_buffers() -> None:
@@ -157,206 +163,6 @@ def test_attention_inside_attention_is_found_once() -> None:
     assert list(cost.attention_modules(outer)) == [""]
 
 
-def live(forward: Callable[[], object], network: nn.Module | None = None) -> LiveBytes:
-    with LiveBytes(network or nn.Identity()) as bytes_:
-        forward()
-    return bytes_
-
-
-def test_live_bytes_of_known_operations() -> None:
-    x, size, seen = torch.ones(1000), 4000, []
-
-    def chain(bytes_: LiveBytes) -> None:
-        a = x * 2
-        view = a.view(10, 100)[3:].t()
-        a.add_(1)
-        seen.append(bytes_.current)
-        b = view + 1
-        seen.append(bytes_.current)
-        del a
-        seen.append(bytes_.current)
-        del view
-        seen.append(bytes_.current)
-        c = torch.cat([b, b])
-        seen.append(bytes_.current)
-        del b, c
-
-    with LiveBytes(nn.Identity()) as bytes_:
-        chain(bytes_)
-    part = size * 7 // 10
-    assert seen == [size, size + part, size + part, part, 3 * part]
-    assert (bytes_.peak, bytes_.current) == (3 * part, 0)
-
-
-def test_what_the_graph_keeps_is_live() -> None:
-    x = torch.ones(1000, requires_grad=True)
-    with LiveBytes(nn.Identity()) as bytes_:
-        total = x.exp().sum()
-        assert bytes_.current == 4000 + 4
-        del total
-        assert bytes_.current == 0
-
-
-def test_input_and_weights_are_not_counted() -> None:
-    network, x = nn.Linear(50, 50), torch.rand(10, 50)
-    with torch.inference_mode():
-        bytes_ = live(lambda: (network.weight.t(), network.bias.detach(), x.view(-1), network(x), x.add_(1)), network)
-    assert bytes_.peak == 10 * 50 * 4
-
-
-@networks
-def test_live_bytes_return_to_zero_and_are_the_same_every_time(name: str) -> None:
-    network, x = build(name).eval(), torch.rand(1, 3, 12, 12)
-    with torch.inference_mode():
-        runs = [live(lambda: network(x), network) for _ in range(3)]
-    assert {run.current for run in runs} == {0}
-    assert len({run.peak for run in runs}) == 1
-    assert runs[0].peak > 2 * C * 12 * 12 * 4
-
-
-@pytest.mark.parametrize("name", ["edsr", "nln-plain", "nlsn"])
-def test_live_bytes_are_the_same_under_fake_tensors(name: str) -> None:
-    network, x = build(name).eval(), torch.rand(1, 3, 12, 12)
-    with torch.no_grad():
-        real = live(lambda: network(x), network)
-        with FakeTensorMode() as mode:
-            fake_network, fake_x = build(name).eval(), mode.from_tensor(x)
-            fake = live(lambda: fake_network(fake_x), fake_network)
-    assert fake.peak == real.peak
-
-
-def test_only_the_fused_form_spares_the_score_matrix() -> None:
-    tokens, scores = torch.rand(1, 1024, C), 1024**2 * 4
-    plain, fused = (live(lambda f=f: f(tokens, tokens, tokens)).peak for f in (plain_attention, fused_attention))
-    assert 2 * scores <= plain < 3 * scores
-    assert fused < scores // 10
-
-
-def test_the_network_with_fused_attention_needs_far_less_memory() -> None:
-    x = torch.rand(1, 3, 32, 32)
-    peaks = []
-    for name in ("nln-plain", "nln-fused"):
-        with torch.inference_mode():
-            peaks.append(live(functools.partial(build(name), x)).peak)
-    assert peaks[1] < peaks[0] // 10
-
-
-def test_peak_on_a_cpu_is_that_of_one_forward() -> None:
-    x = torch.ones(500)
-    values = memory.peak(nn.Identity(), lambda: x * 2, "cpu")
-    assert values["peak_bytes"] == 2000
-    assert values.keys() <= {"peak_bytes", "rss_bytes"}
-
-
-def test_resident_memory_is_reset_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    status, reset = tmp_path / "status", tmp_path / "clear_refs"
-    status.write_text("Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n", encoding="ascii")
-    monkeypatch.setattr(memory, "HIGH_WATER", status)
-    monkeypatch.setattr(memory, "RESET_HIGH_WATER", reset)
-    assert memory.peak(nn.Identity(), lambda: None, "cpu") == {"peak_bytes": 0, "rss_bytes": 2048 * 1024}
-    assert reset.read_text(encoding="ascii") == "5"
-
-
-def test_resident_memory_is_left_out_where_it_cannot_be_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "RESET_HIGH_WATER", tmp_path / "absent" / "clear_refs")
-    assert memory.peak(nn.Identity(), lambda: None, "cpu") == {"peak_bytes": 0}
-
-
-@pytest.mark.parametrize(
-    ("samples", "settled"),
-    [
-        ([], False),
-        ([1.0] * 3, False),
-        ([1.0] * 6, True),
-        ([1.0, 1.001, 0.999, 1.002, 1.0, 0.998], True),
-        ([1.0, 1.2, 0.8, 1.1, 0.9, 1.3, 0.7], False),
-        ([1.0, 2.0] * 50, False),
-        ([1.0] * 50 + [9.0] * 3, True),
-    ],
-)
-def test_a_median_known_to_2_percent_is_settled(samples: list[float], settled: bool) -> None:
-    assert clock.converged(samples) is settled
-    assert clock.converged([1e-4 * sample for sample in samples]) is settled
-
-
-@pytest.fixture
-def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on by one second whenever it is read."""
-    ticks = itertools.count()
-    monkeypatch.setattr(clock, "time", types.SimpleNamespace(perf_counter=lambda: float(next(ticks))))
-
-
-def timed(network: nn.Module, forward: Callable[[], object], **how: float) -> clock.Timing:
-    return clock.time_forward(network, forward, "cpu", **{"warm_up_s": 0.0, "budget_s": 1e6, **how})
-
-
-@pytest.mark.usefixtures("ticking")
-def test_time_inside_attention_is_the_sum_over_its_modules() -> None:
-    """Two attention modules read the clock four times inside the two readings around the forward."""
-    network, x = build("nlsn", n_resblocks=8), torch.rand(1, 3, 4, 4)
-    timing = timed(network, lambda: network(x))
-    assert (timing.first_s, set(timing.forward_s), set(timing.attention_s)) == (1.0, {5.0}, {2.0})
-    assert len(timing.attention_s) == len(timing.forward_s)
-    assert timing.converged
-
-
-@pytest.mark.usefixtures("ticking")
-def test_a_network_without_attention_has_no_time_in_it() -> None:
-    network, x = build("edsr"), torch.rand(1, 3, 4, 4)
-    timing = timed(network, lambda: network(x))
-    assert (timing.first_s, set(timing.forward_s), timing.attention_s) == (1.0, {1.0}, ())
-
-
-@pytest.mark.usefixtures("ticking")
-def test_first_call_and_warm_up_are_no_samples() -> None:
-    calls: list[int] = []
-    timing = timed(nn.Identity(), lambda: calls.append(1))
-    assert len(calls) == 1 + 2 + len(timing.forward_s)
-    calls.clear()
-    timing = timed(nn.Identity(), lambda: calls.append(1), warm_up_s=40.0)
-    assert 1 + 40 <= len(calls) - len(timing.forward_s) <= 1 + 42
-
-
-@pytest.mark.usefixtures("ticking")
-def test_sampling_ends_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "converged", lambda _: False)
-    timing = timed(nn.Identity(), lambda: None, budget_s=40.0)
-    assert 5 < len(timing.forward_s) < 40
-    assert not timing.converged
-
-
-@pytest.mark.usefixtures("ticking")
-def test_there_is_a_sample_however_small_the_budget() -> None:
-    timing = timed(nn.Identity(), lambda: None, budget_s=1e-9)
-    assert timing.forward_s
-    assert not timing.converged
-
-
-@pytest.mark.usefixtures("ticking")
-def test_sampling_ends_with_the_greatest_number_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "converged", lambda _: False)
-    assert 0 <= len(timed(nn.Identity(), lambda: None).forward_s) - clock.MAX_SAMPLES < 10
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_no_hook_is_left_behind(fails: bool) -> None:
-    network, x = build("nlsn"), torch.rand(1, 3, 4, 4)
-    calls = itertools.count()
-
-    def forward() -> None:
-        network(x)
-        if fails and next(calls) == 4:
-            raise RuntimeError("as it was told to")
-
-    if fails:
-        with pytest.raises(RuntimeError, match="as it was told to"):
-            timed(network, forward)
-    else:
-        timed(network, forward, budget_s=0.01)
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
-
-
-@counts_twice
 @networks
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_profile_has_every_metric_of_its_size(name: str, precision: str) -> None:
@@ -382,7 +188,19 @@ def test_a_profile_has_every_metric_of_its_size(name: str, precision: str) -> No
         assert all(record.value is not None and record.value > 0 for record in series)
 
 
-@counts_twice
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_time_and_memory_are_those_of_the_precision(precision: str, dtype: torch.dtype) -> None:
+    dtypes: list[torch.dtype] = []
+
+    def note(y: Tensor) -> Tensor:
+        if torch.is_inference_mode_enabled():
+            dtypes.append(y.dtype)
+        return y
+
+    profile(lambda: Tiny(2, note), SPEC | {"precision": precision}, "cpu")
+    assert set(dtypes) == {dtype}
+
+
 def test_a_profile_holds_the_figures_of_its_parts() -> None:
     values = {record.metric: record.value for record in profile(lambda: build("nlsn"), SPEC, "cpu")}
     assert values["macs"] == trunk_macs(120, 2) + nlsa_macs(120, 6, 3, 20)

@@ -41,7 +41,9 @@ def state() -> State:
 
 
 @pytest.mark.parametrize(
-    ("name", "save"), [("w.safetensors", save_file), ("w.pt", torch.save), ("w.pth", torch.save), ("w.tar", legacy)]
+    ("name", "save"),
+    [("w.safetensors", save_file), ("w.pt", torch.save), ("w.pth", torch.save), ("w.tar", legacy)],
+    ids=["safetensors", "pt", "pth", "legacy"],
 )
 def test_every_format_is_read(name: str, save: Callable[[Any, Path], None], state: State, tmp_path: Path) -> None:
     save(state, tmp_path / name)
@@ -127,7 +129,9 @@ def test_a_hostile_file_is_refused_and_not_executed(save: Callable[[Any, Path], 
 
 
 @pytest.mark.parametrize(
-    ("name", "save"), [("w.safetensors", save_file), ("w.pt", torch.save), ("w.tar", legacy)], ids=str
+    ("name", "save"),
+    [("w.safetensors", save_file), ("w.pt", torch.save), ("w.tar", legacy)],
+    ids=["safetensors", "pt", "legacy"],
 )
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_a_truncated_file_is_told_by_name(

@@ -1,0 +1,64 @@
+"""Benchmarks of the attentions and of the paths that the harness takes most.
+
+`pytest tests/benchmarks --benchmark-enable` times them. In a plain test run each is called once and its result checked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+import datasets
+import methods
+from datasets.cache import decoded
+from datasets.patches import PatchSource
+from harness.metrics import psnr, ssim
+from harness.records import Outcome, Record, Status, Task
+from harness.store import Store, Wanted
+
+HD = (720, 1280, 3)
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, HD, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("nla", {}), ("nla", {"backend": "fused"}), ("nlsa", {})], ids=str)
+def test_attention_forward(benchmark: BenchmarkFixture, name: str, settings: dict[str, str]) -> None:
+    module = methods.build_attention(name, 64, **settings).eval()
+    x = torch.rand(1, 64, 48, 48)
+    with torch.inference_mode():
+        y = benchmark(module, x)
+    assert y.shape == x.shape
+
+
+def test_imresize(benchmark: BenchmarkFixture, image: np.ndarray) -> None:
+    assert benchmark(datasets.imresize, image, 1 / 2).shape == (360, 640, 3)
+
+
+def test_metrics(benchmark: BenchmarkFixture, image: np.ndarray) -> None:
+    noisy = np.bitwise_xor(image, 1)
+    assert benchmark(lambda: (psnr(noisy, image, crop=2), ssim(noisy, image, crop=2)))[0] > 40
+
+
+def test_patch_loading(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    images = decoded(datasets.load("builtin-train", 2), tmp_path)
+    source = PatchSource(images=images, patch=48, batch=16, seed=0)
+    assert benchmark(source.at, 3).lr.shape == (16, 48, 48, 3)
+
+
+def test_store_writes(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store.sqlite"))
+    task = Task(kind="profile", key="k", spec={})
+    run = {"grid_name": "g", "grid": "", "command": "", "commit_id": "", "dirty": 0, "versions": "{}"}
+    run_id = store.begin_run(run, {}, [Wanted(cell="c", cell_spec={}, label="l", task=task)])
+    records = tuple(Record(metric="forward_s", value=float(i), repeat=i) for i in range(1000))
+    outcome = Outcome(task=task, status=Status.DONE, seconds=1.0, records=records)
+    benchmark(store.write, run_id, outcome)
+    assert store.frame("SELECT COUNT(*) AS n FROM record")["n"][0] >= len(records)
+    store.close()
