@@ -43,8 +43,9 @@ def failure_lines(frames: Frames) -> tuple[str, ...]:
         + f": {row['status']}: {row['reason']}"
         for row in rows.to_dict("records")
     ]
-    waiting = int((frames.tasks["status"] == NOT_RUN).sum())
-    return (*lines, f"{waiting} of {len(frames.tasks)} tasks not run yet") if waiting else tuple(lines)
+    tasks = frames.tasks.drop_duplicates("task_key")
+    waiting = int((tasks["status"] == NOT_RUN).sum())
+    return (*lines, f"{waiting} of {len(tasks)} tasks not run yet") if waiting else tuple(lines)
 
 
 def why_missing(tasks: pd.DataFrame, kind: str, **place: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -41,6 +42,8 @@ MOST_RAW_CURVES = 8
 SMOOTHING = 15
 """A smoothed point averages this fraction of a curve."""
 
+LEAST_GAP = 1 / 8
+"""Share of an axis that two ticks are apart at least."""
 MOST_TICKS = 7
 WIDEST, NARROWEST = 3.0, 1.3
 
@@ -225,10 +228,12 @@ def log_ticks(axes: Axes, direction: str) -> None:
 
 
 def tick_places(low: float, high: float) -> list[float]:
-    """At most `MOST_TICKS` round numbers between `low` and `high`, and two at least where round numbers allow it."""
+    """At most `MOST_TICKS` round numbers between `low` and `high`, none crowding the next; two at least if possible."""
+    apart = (high / low) ** LEAST_GAP
     for mantissas in ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         places = [m * 10.0**k for k in range(-12, 16) for m in mantissas if low <= m * 10.0**k <= high]
-        if len(places) <= MOST_TICKS:
+        crowded = any(b < a * apart for a, b in itertools.pairwise(places))
+        if len(places) <= MOST_TICKS and not crowded:
             return (
                 places if len(places) > 1 else [float(f"{value:.2g}") for value in (low, math.sqrt(low * high), high)]
             )

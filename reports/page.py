@@ -87,7 +87,8 @@ def _cost_part(frames: Frames, cost: Cost, grown: list[Growth], name: str, look:
 
 
 def _counts(frames: Frames) -> dict[str, int]:
-    statuses: pd.Series[str] = frames.tasks["status"]
+    """Tasks that several cells share count once, as they are done once."""
+    statuses: pd.Series[str] = frames.tasks.drop_duplicates("task_key")["status"]
     done, waiting = int((statuses == "done").sum()), int((statuses == NOT_RUN).sum())
     return {
         "cells": frames.tasks["cell_id"].nunique(),
