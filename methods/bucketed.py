@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Conv2d, NonLocal, feature_map, tokens
+from methods.interface import Conv2d, NonLocal, feature_map, reduced, tokens
 from methods.parts.assign import Assign
 from methods.parts.fuse import Fuse
 from methods.parts.score import Score
@@ -112,8 +112,6 @@ class BucketRecipe:
         Raises:
             ValueError: the reduction leaves no channel for the match embedding.
         """
-        if channels < self.reduction:
-            raise ValueError(f"reduction {self.reduction} leaves no channel of {channels}")
         return BucketedAttention(channels, self)
 
 
@@ -123,7 +121,7 @@ class BucketedAttention(NonLocal):
     def __init__(self, channels: int, recipe: BucketRecipe) -> None:
         super().__init__()
         self.recipe = recipe
-        self.conv_match = nn.Sequential(Conv2d(channels, channels // recipe.reduction, recipe.k_size))
+        self.conv_match = nn.Sequential(Conv2d(channels, reduced(channels, recipe.reduction), recipe.k_size))
         self.conv_assembly = recipe.value.build(channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -103,6 +103,17 @@ def feature_map(x: Tensor, like: Tensor) -> Tensor:
     return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], *like.shape[-2:])
 
 
+def reduced(channels: int, reduction: int) -> int:
+    """Channels of a match embedding, `channels // reduction`.
+
+    Raises:
+        ValueError: none would be left.
+    """
+    if channels < reduction:
+        raise ValueError(f"reduction {reduction} leaves no channel of {channels}")
+    return channels // reduction
+
+
 def Conv2d(inputs: int, outputs: int, size: int) -> nn.Conv2d:  # noqa: N802 - stands for the class it configures
     """A convolution with bias, stride 1 and "same" zero padding, as every convolution here."""
     return nn.Conv2d(inputs, outputs, size, padding=size // 2)

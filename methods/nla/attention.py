@@ -7,7 +7,7 @@ import dataclasses
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Conv2d, NonLocal, feature_map, tokens
+from methods.interface import Conv2d, NonLocal, feature_map, reduced, tokens
 from methods.settings import require_choice, require_positive
 
 BACKENDS = ("plain", "fused")
@@ -31,8 +31,6 @@ class DenseRecipe:
         Raises:
             ValueError: the reduction leaves no channel for queries and keys.
         """
-        if channels < self.reduction:
-            raise ValueError(f"reduction {self.reduction} leaves no channel of {channels}")
         return DenseAttention(channels, self)
 
 
@@ -42,9 +40,9 @@ class DenseAttention(NonLocal):
     def __init__(self, channels: int, recipe: DenseRecipe) -> None:
         super().__init__()
         self.recipe = recipe
-        reduced = channels // recipe.reduction
-        self.conv_match1 = _projection(channels, reduced)
-        self.conv_match2 = _projection(channels, reduced)
+        match = reduced(channels, recipe.reduction)
+        self.conv_match1 = _projection(channels, match)
+        self.conv_match2 = _projection(channels, match)
         self.conv_assembly = _projection(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -73,8 +73,9 @@ def curve(records: list[Record], metric: str = "train_loss") -> dict[int | None,
         {"schedule": "milestones", "milestones": (0.4, 0.7)},
         {"clip_norm": 0.01, "schedule": "constant"},
         {"precision": "bf16", "channels_last": True},
+        {"precision": "fp16", "clip_norm": 1.0},
     ],
-    ids=["one_cycle", "ema", "milestones", "clipped", "bf16"],
+    ids=["one_cycle", "ema", "milestones", "clipped", "bf16", "fp16"],
 )
 @pytest.mark.parametrize("stops", [(1,), (5,), (STEPS,), (3, 4, 1)], ids=str)
 def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
