@@ -201,8 +201,8 @@ def read_grid(path: Path) -> Grid:
         UserError: a missing file, broken TOML, a misspelt key, an impossible value, or more than 100,000 cells.
     """
     if not path.is_file():
-        known = [grid.name for grid in GRIDS.glob("*.toml")]
-        raise UserError(f"no grid at {path}: {nearest(path.name, known)} These come with nlbench, in {GRIDS.name}/.")
+        shipped = [grid.stem for grid in GRIDS.glob("*.toml")]
+        raise UserError(f"no grid at {path}. Of those that come with nlbench: {nearest(path.stem, shipped)}")
     try:
         grid = Grid.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -130,7 +130,7 @@ def test_a_report_is_written_again_where_asked(finished: Path, tmp_path: Path) -
     ("arguments", "told"),
     [
         (["run", "nowhere.toml"], "no grid at nowhere.toml"),
-        (["plan", "defualt"], "did you mean 'default.toml'"),
+        (["plan", "defualt"], "did you mean 'default'"),
         (["report", "--out", "nowhere"], "no store at nowhere/store.sqlite: run a grid first"),
         (["report", "--store", "nonsense://"], "cannot open the store nonsense://"),
         (["export", "file.xls"], "name it .csv or .parquet"),
