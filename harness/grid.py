@@ -19,7 +19,6 @@ from pydantic import BeforeValidator, Field
 
 from datasets.naming import nearest
 from harness.errors import UserError
-from harness.records import fingerprint
 
 GRIDS = Path(__file__).with_name("grids")
 SIZE = re.compile(r"(?P<height>[1-9]\d*)x(?P<width>[1-9]\d*)")
@@ -136,12 +135,6 @@ class Cell:
     seed: int
     weights: str | None = None
     train: TrainBudget
-
-    @property
-    def key(self) -> str:
-        """Hash of all that makes this cell, its label apart."""
-        spec = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in {"label", "train"}}
-        return fingerprint(spec | {"train": self.train.model_dump(mode="json")})
 
 
 class Grid(_Table):

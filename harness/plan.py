@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ import methods
 from datasets.naming import nearest
 from datasets.sets import ImageSet, is_folder
 from harness.errors import UserError
+from harness.exclusions import check_exclusions, excluded
 from harness.grid import Cell, Grid, Scalar, TrainBudget
+from harness.labels import labels
 from harness.records import Task, fingerprint
 from harness.sources import code_version
 from methods.catalogue import NETWORKS
@@ -70,11 +72,11 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
     """
     try:
         data_names(grid)
-        resolved = {cell.key: cell for cell in (_resolve(cell) for cell in grid.cells())}
-        _check_trunk(grid, resolved.values())
-        labels = _labels(list(resolved.values()))
-        _check_exclusions(grid, resolved.values())
-        planned = [_planned(cell, labels[key], grid, machine) for key, cell in resolved.items()]
+        resolved = list({cell.key: cell for cell in map(_resolve, grid.cells())}.values())
+        _check_trunk(grid, resolved)
+        check_exclusions(grid.exclude, [_cell_view(cell) for cell in resolved])
+        named = labels([(cell.title, _label_view(cell)) for cell in resolved])
+        planned = [_planned(cell, label, grid, machine) for cell, label in zip(resolved, named, strict=True)]
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
     kept = [cell for cell in planned if cell.tasks]
@@ -168,17 +170,13 @@ def _weights_file(path: str) -> Path:
 
 def _planned(resolved: _Resolved, label: str, grid: Grid, machine: Mapping[str, Any]) -> PlannedCell:
     view = _cell_view(resolved)
-    excluded = [row for row in grid.exclude if _matches(row, view, row.keys() & view.keys())]
-    tasks: list[Task] = []
-    if not any(row.keys() <= view.keys() for row in excluded):
-        tasks = [t for t in _tasks(resolved, grid, machine) if not any(_excludes(row, view, t) for row in excluded)]
     return PlannedCell(
         key=resolved.key,
         label=label,
         address=resolved.address,
         spec=resolved.spec,
         weights=Path(resolved.cell.weights) if resolved.cell.weights else None,
-        tasks=tuple(tasks),
+        tasks=tuple(task for task in _tasks(resolved, grid, machine) if not excluded(grid.exclude, view, task)),
     )
 
 
@@ -239,52 +237,18 @@ def _profile_tasks(resolved: _Resolved, grid: Grid, machine: Mapping[str, Any]) 
             yield Task(kind="profile", key=fingerprint(spec | {"kind": "profile"}), spec=spec)
 
 
-def _labels(cells: Sequence[_Resolved]) -> dict[str, str]:
-    """A label for each cell: the method's title, and those settings in which cells of that title differ."""
-    by_title: dict[str, list[_Resolved]] = {}
-    for cell in cells:
-        by_title.setdefault(cell.title, []).append(cell)
-    labels = {}
-    for title, group in by_title.items():
-        views = [_label_view(cell) for cell in group]
-        names = dict.fromkeys(name for view in views for name in view)
-        varying = [name for name in names if len({view.get(name) for view in views}) > 1]
-        for cell, view in zip(group, views, strict=True):
-            told = [_told(name, view[name]) for name in varying if name in view]
-            labels[cell.key] = " ".join([title, ", ".join(told)]).strip()
-    return labels
-
-
 def _label_view(cell: _Resolved) -> dict[str, Scalar]:
     """What may tell two cells of a method apart in a label: settings, budget, weights; scale and seed are columns."""
-    budget = {f"train {k}": str(v) for k, v in (cell.spec["train"] or {}).items()}
-    return cell.settings | budget | ({"weights": cell.cell.weights} if cell.cell.weights else {})
-
-
-def _told(name: str, value: Scalar) -> str:
-    return str(value) if isinstance(value, str) and not name.startswith("train ") else f"{name} {value}"
+    spec = cell.spec
+    budget: dict[str, Scalar] = {f"train {name}": str(value) for name, value in (spec["train"] or {}).items()}
+    return cell.settings | budget | ({"weights": spec["weights"]["file"]} if spec["weights"] else {})
 
 
 def _cell_view(resolved: _Resolved) -> dict[str, Any]:
     """What an exclusion may name of a cell."""
-    budget = {f"train.{name}": value for name, value in (resolved.spec["train"] or {}).items()}
-    own = {"method": resolved.cell.method, "scale": resolved.cell.scale, "seed": resolved.cell.seed}
-    return resolved.settings | budget | own
-
-
-TASK_VIEW = {"data": "dataset", "tiling": "tiling", "precision": "precision", "hash_seed": "hash_seed", "size": "size"}
-"""What an exclusion may name of a task: the name in a grid, and the name in a task's spec."""
-
-
-def _excludes(row: Mapping[str, Sequence[Scalar]], cell: Mapping[str, Any], task: Task) -> bool:
-    """Whether an exclusion that names parts of a task, besides parts of its cell, names this task."""
-    view = {name: task.spec[inside] for name, inside in TASK_VIEW.items() if inside in task.spec}
-    view = {} if task.kind == "train" else view
-    return row.keys() <= view.keys() | cell.keys() and _matches(row, {**cell, **view}, row.keys())
-
-
-def _matches(row: Mapping[str, Sequence[Scalar]], view: Mapping[str, Any], names: Iterable[str]) -> bool:
-    return all(view[name] in row[name] for name in names)
+    spec = resolved.spec
+    budget = {f"train.{name}": value for name, value in (spec["train"] or {}).items()}
+    return resolved.settings | budget | {name: spec[name] for name in ("method", "scale", "seed")}
 
 
 def data_names(grid: Grid) -> dict[str, str]:
@@ -306,11 +270,3 @@ def _check_trunk(grid: Grid, cells: Iterable[_Resolved]) -> None:
     for name in grid.trunk:
         if name not in known:
             raise ValueError(f"trunk: no method of this grid has a setting {name!r}: {nearest(name, known)}")
-
-
-def _check_exclusions(grid: Grid, cells: Iterable[_Resolved]) -> None:
-    known = set(TASK_VIEW).union(*(_cell_view(cell) for cell in cells))
-    for position, row in enumerate(grid.exclude):
-        for name in row:
-            if name not in known:
-                raise ValueError(f"exclude.{position}: unknown key {name!r}: {nearest(name, known)}")

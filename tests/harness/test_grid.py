@@ -43,17 +43,9 @@ def test_lists_multiply(tmp_path: Path) -> None:
     )
     cells = list(grid.cells())
     assert len(cells) == grid.size() == 2 * 3 * 2 * 2 * (6 + 1)
-    assert len({cell.key for cell in cells}) == len(cells)
+    assert len({str(cell) for cell in cells}) == len(cells)
     assert {cell.train.milestones for cell in cells} == {(0.5, 0.75)}
     assert {cell.train.steps for cell in cells} == {10, 20}
-
-
-def test_a_key_does_not_depend_on_the_label(tmp_path: Path) -> None:
-    plain, labelled = (
-        next(read(tmp_path, f'name = "n"\n{METHODS}{label}').cells()) for label in ("", 'label = "ours"\n')
-    )
-    assert plain.key == labelled.key
-    assert labelled.label == "ours"
 
 
 def test_profile_sizes_are_sorted_by_positions(tmp_path: Path) -> None:
