@@ -19,6 +19,8 @@ from datasets.patches import PatchSource
 from harness.metrics import psnr, ssim
 from harness.records import Outcome, Record, Status, Task
 from harness.store import Store, Wanted
+from reports import write_report
+from tests.stores import make_store
 
 HD = (720, 1280, 3)
 
@@ -61,4 +63,11 @@ def test_store_writes(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     outcome = Outcome(task=task, status=Status.DONE, seconds=1.0, records=records)
     benchmark(store.write, run_id, outcome)
     assert store.frame("SELECT COUNT(*) AS n FROM record")["n"][0] >= len(records)
+    store.close()
+
+
+def test_report(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    store, run_id = make_store(tmp_path / "store.sqlite")
+    summary = benchmark(write_report, store, run_id, tmp_path / "page.html")
+    assert summary.path.stat().st_size > 0
     store.close()

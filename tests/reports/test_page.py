@@ -3,7 +3,6 @@ import html
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -214,13 +213,14 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one_alone(tmp_path: Path, mon
     assert [each.name for each in path.parent.iterdir()] == ["r.html"]
 
 
-def test_500_cells_take_seconds(tmp_path: Path) -> None:
+def test_a_page_of_500_cells_stays_small(tmp_path: Path) -> None:
     variants = [dataclasses.replace(v, label=f"{v.label} {i}") for i in range(20) for v in VARIANTS]
     store = Store(str(tmp_path / "s.db"))
     run_id = add_run(store, Plan(variants=variants, seeds=range(5), sizes=("24x24", "96x96"), steps=20, crops=0))
-    begin = time.monotonic()
-    write_report(store, run_id, tmp_path / "r.html")
-    assert time.monotonic() - begin < 20.0
+    page = write_report(store, run_id, tmp_path / "r.html").path
+    assert page.stat().st_size < 25e6
+    text = page.read_text(encoding="utf-8")
+    assert all(variant.label in text for variant in variants)
 
 
 def test_reports_never_reach_torch(tmp_path: Path) -> None:
