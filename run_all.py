@@ -69,16 +69,16 @@ def run(
     prepared = prepare(_grid(grid), Place.of(out, store, device, threads), retry=retry)
     run_id = prepared.begin()
     watcher = listener(_console())
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome] | None = None
     try:
         outcomes = prepared.proceed(run_id, watcher)
     except KeyboardInterrupt:
-        watcher.close()
-        _write_report(prepared.store, run_id, out)
         _console().print("Interrupted; the same command goes on from here.")
-        raise typer.Exit(INTERRUPTED) from None
-    watcher.close()
+    finally:
+        watcher.close()
     _write_report(prepared.store, run_id, out)
+    if outcomes is None:
+        raise typer.Exit(INTERRUPTED)
     if any(outcome.status in {"error", "timeout"} for outcome in outcomes):
         raise typer.Exit(FAILED)
 

@@ -170,7 +170,7 @@ def test_hostile_names_do_no_harm(page: MakePage) -> None:
     ids=str,
 )
 def test_odd_runs_render(page: MakePage, changes: dict[str, Any]) -> None:
-    outline(page(Plan(**changes))[0])
+    assert outline(page(Plan(**changes))[0]).levels.count(1) == 1
 
 
 def test_a_run_that_others_answered_names_them(tmp_path: Path) -> None:
