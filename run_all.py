@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 GRIDS = Path(__file__).with_name("harness") / "grids"
+REFERENCES = Path(__file__).with_name("tests") / "golden"
 USER_MISTAKE, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=True, pretty_exceptions_enable=False)
@@ -130,6 +131,46 @@ def export(
     else:
         frame.to_parquet(file, index=False)
     _console().print(f"{len(frame):,} records written to {file}", highlight=False)
+
+
+@app.command()
+def load(
+    file: Annotated[Path, typer.Argument(help="Weights: .safetensors, .pt or .pth; nothing in it is run.")],
+) -> None:
+    """Find out which network and settings a weights file fits, load it, and print its row for a grid."""
+    from harness.load import load as load_file  # noqa: PLC0415 - torch takes seconds, which --help need not
+
+    loaded = load_file(file)
+    say = _console().print
+    say(f"{loaded.fit}", style="bold", highlight=False)
+    say(f"{loaded.parameters:,} parameters, {loaded.provenance.tensors} tensors", highlight=False)
+    say(f"SHA-256 {loaded.provenance.sha256}", highlight=False, soft_wrap=True)
+    told = (f"{name} {value}" for name, value in loaded.settings.items() if name not in loaded.fit.settings)
+    say(f"taken as released, or told by the file to be so: {', '.join(told)}", highlight=False)
+    say(f"\n{loaded.entry}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def verify(
+    references: Annotated[Path, typer.Option(help="Folder of reference tensors with its index.json.")] = REFERENCES,
+) -> None:
+    """Compare every method with reference tensors of the released code, and print the parity table."""
+    from rich.table import Table  # noqa: PLC0415 - not needed by --help
+
+    from harness.verify import TOLERANCE, verify  # noqa: PLC0415 - torch takes seconds, which --help need not
+
+    table = Table("reference", "output", "gradient", "further", "", title=f"Differences; {TOLERANCE:g} is allowed")
+    found = list(verify(references))
+    for parity in found:
+        told = {what: f"{difference:.1e}" for what, difference in parity.differences.items()}
+        main = [told.pop(what, "") for what in ("output", "gradient")]
+        further = ", ".join(f"{what} {difference}" for what, difference in told.items())
+        table.add_row(parity.reference, *main, further, "equal" if parity.passed else "DIFFERENT")
+    _console().print(table)
+    failed = sum(not parity.passed for parity in found)
+    _console().print(f"{len(found) - failed} of {len(found)} agree.", highlight=False)
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 def _grid(path: Path) -> Path:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from datasets.resize import taps
 from harness.grid import Scalar
+from methods.interface import RELEASED
 
 LEVELS = 255.0
 
@@ -21,7 +22,7 @@ class BicubicMethod:
     trainable = False
     execution: frozenset[str] = frozenset()
 
-    def settings(self) -> dict[str, Scalar]:
+    def settings(self, chosen: Mapping[str, Scalar] = RELEASED) -> dict[str, Scalar]:  # noqa: ARG002 - none to choose
         """None at all."""
         return {}
 

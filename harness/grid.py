@@ -88,12 +88,22 @@ class Limits(_Table):
 
 
 class MethodEntry(_Table):
-    """One method of a grid: its name in the catalogue or `package.module:METHOD`, its settings, its weights file."""
+    """One method of a grid: its name in the catalogue or `package.module:METHOD`, its settings, its weights.
+
+    `weights` is a file that is used as it is; `start` one that training starts from, made at this scale or another.
+    """
 
     name: str
     label: str | None = None
     weights: str | None = None
+    start: str | None = None
     settings: dict[str, Sweep[Scalar]] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="after")
+    def _one_file(self) -> MethodEntry:
+        if self.weights and self.start:
+            raise ValueError("weights are used as they are, start begins a training: give one of them")
+        return self
 
 
 class Evaluate(_Table):
@@ -134,6 +144,7 @@ class Cell:
     scale: int
     seed: int
     weights: str | None = None
+    start: str | None = None
     train: TrainBudget
 
 
@@ -178,6 +189,7 @@ class Grid(_Table):
                     scale=scale,
                     seed=seed,
                     weights=entry.weights,
+                    start=entry.start,
                     train=budget,
                 )
 

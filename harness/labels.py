@@ -9,14 +9,17 @@ from harness.grid import Scalar
 
 
 def labels(cells: Sequence[tuple[str, Mapping[str, Scalar]]]) -> list[str]:
-    """A label for each `(title, settings)`: the title, and those settings in which cells of that title differ."""
-    cells_of = Counter(title for title, _ in cells)
-    having: dict[tuple[str, str, Scalar], int] = defaultdict(int)
+    """A label for each `(title, settings)`: the title, and those settings in which cells of that title differ.
+
+    A setting that some of them do not have, such as the hash length of one assignment out of several, is told only
+    where those that have it differ.
+    """
+    having: dict[tuple[str, str], Counter[Scalar]] = defaultdict(Counter)
     for title, settings in cells:
         for name, value in settings.items():
-            having[title, name, value] += 1
+            having[title, name][value] += 1
     told = [
-        [_told(name, value) for name, value in settings.items() if having[title, name, value] < cells_of[title]]
+        [_told(name, value) for name, value in settings.items() if len(having[title, name]) > 1]
         for title, settings in cells
     ]
     return [f"{title} {', '.join(words)}".strip() for (title, _), words in zip(cells, told, strict=True)]

@@ -24,11 +24,12 @@ from harness.grid import Cell, Grid, Scalar, TrainBudget
 from harness.labels import labels
 from harness.records import Task, fingerprint
 from harness.sources import code_version
-from methods.catalogue import NETWORKS
-from methods.interface import Plugin
+from methods.catalogue import FROM_FILES, NETWORKS
+from methods.interface import FromFile, Plugin
+from methods.settings import our_names
 from methods.weights import file_hash
 
-BASELINES = {"bicubic": "harness.bicubic:METHOD"}
+ELSEWHERE = {"bicubic": "harness.bicubic:METHOD", **FROM_FILES}
 TRAIN_CODE = ("harness.train",)
 EVALUATE_CODE = ("harness.evaluate",)
 PROFILE_CODE = ("harness.profile",)
@@ -43,6 +44,7 @@ class PlannedCell:
     address: str
     spec: Mapping[str, Any]
     weights: Path | None
+    start: Path | None
     tasks: tuple[Task, ...]
 
     @property
@@ -105,7 +107,6 @@ class _Resolved:
     title: str
     plugin: Plugin
     settings: dict[str, Scalar]
-    weights_sha256: str | None
 
     @property
     def trained(self) -> bool:
@@ -114,14 +115,14 @@ class _Resolved:
     @property
     def spec(self) -> dict[str, Any]:
         """The cell as the store describes it."""
-        weights = {"file": Path(self.cell.weights).name, "sha256": self.weights_sha256} if self.cell.weights else None
         return {
             "method": self.cell.method,
             "title": self.title,
             "settings": self.settings,
             "scale": self.cell.scale,
             "seed": self.cell.seed if self.trained else 0,
-            "weights": weights,
+            "weights": _described(self.cell.weights),
+            "start": _described(self.cell.start) if self.trained else None,
             "train": self.budget if self.trained else None,
         }
 
@@ -135,6 +136,11 @@ class _Resolved:
         return fingerprint(self.spec)
 
     @property
+    def weights_sha256(self) -> str | None:
+        weights = _described(self.cell.weights)
+        return weights["sha256"] if weights else None
+
+    @property
     def function(self) -> dict[str, Any]:
         """What the network computes: method, settings, code; how it is executed left out."""
         settings = {k: v for k, v in self.settings.items() if k not in self.plugin.execution}
@@ -143,29 +149,44 @@ class _Resolved:
 
 
 def _resolve(cell: Cell) -> _Resolved:
-    address = BASELINES.get(cell.method, cell.method)
+    address = ELSEWHERE.get(cell.method, cell.method)
     if address not in NETWORKS and ":" not in address:
-        raise ValueError(f"unknown method {cell.method!r}: {nearest(cell.method, [*NETWORKS, *BASELINES])}")
+        raise ValueError(f"unknown method {cell.method!r}: {nearest(cell.method, [*NETWORKS, *ELSEWHERE])}")
     plugin = methods.method(address)
     try:
-        defaults = plugin.settings()
-        chosen = {k: v for k, v in cell.trunk.items() if k in defaults} | dict(cell.overrides)
-        with torch.device("meta"):
-            plugin.build(cell.scale, chosen)
+        chosen = _chosen(plugin, cell)
+        if cell.weights is None or not isinstance(plugin, FromFile):
+            with torch.device("meta"):
+                plugin.build(cell.scale, chosen)
+        settings = plugin.settings(chosen)
     except ValueError as error:
         raise ValueError(f"method {cell.method!r}: {error}") from error
-    weights = file_hash(_weights_file(cell.weights)) if cell.weights else None
+    title = cell.label or (Path(cell.weights).stem if isinstance(plugin, FromFile) and cell.weights else plugin.title)
     module = NETWORKS.get(address, address)
-    title = cell.label or plugin.title
-    return _Resolved(
-        cell=cell, address=module, title=title, plugin=plugin, settings=defaults | chosen, weights_sha256=weights
-    )
+    return _Resolved(cell=cell, address=module, title=title, plugin=plugin, settings=settings)
 
 
-def _weights_file(path: str) -> Path:
+def _chosen(plugin: Plugin, cell: Cell) -> dict[str, Scalar]:
+    """The method's own overrides, and those sizes of the grid's trunk that it has; which trunk is settled first."""
+    chosen = our_names(cell.overrides)
+    for name, value in sorted(our_names(cell.trunk).items(), key=lambda item: item[0] != "trunk"):
+        if name not in chosen and name in plugin.settings(chosen):
+            chosen[name] = value
+    return chosen
+
+
+def _described(path: str | None) -> dict[str, str] | None:
+    """A weights file as the store knows it: its name and its hash."""
+    if path is None:
+        return None
     if not (file := Path(path)).is_file():
         raise ValueError(f"no weights file at {path}")
-    return file
+    return {"file": file.name, "sha256": _hash(file, file.stat().st_mtime_ns)}
+
+
+@functools.cache
+def _hash(file: Path, modified: int) -> str:  # noqa: ARG001 - part of the cache's key
+    return file_hash(file)
 
 
 def _planned(resolved: _Resolved, label: str, grid: Grid, machine: Mapping[str, Any]) -> PlannedCell:
@@ -176,6 +197,7 @@ def _planned(resolved: _Resolved, label: str, grid: Grid, machine: Mapping[str, 
         address=resolved.address,
         spec=resolved.spec,
         weights=Path(resolved.cell.weights) if resolved.cell.weights else None,
+        start=Path(resolved.cell.start) if resolved.cell.start else None,
         tasks=tuple(task for task in _tasks(resolved, grid, machine) if not excluded(grid.exclude, view, task)),
     )
 
@@ -194,6 +216,7 @@ def _train_task(resolved: _Resolved) -> Task:
         "train": resolved.budget,
         "data": data.fingerprint,
         "seed": resolved.cell.seed,
+        "start": resolved.spec["start"],
         "train_code": code_version(*TRAIN_CODE),
     }
     return Task(kind="train", key=fingerprint(spec | {"kind": "train"}), spec=spec)
@@ -241,7 +264,8 @@ def _label_view(cell: _Resolved) -> dict[str, Scalar]:
     """What may tell two cells of a method apart in a label: settings, budget, weights; scale and seed are columns."""
     spec = cell.spec
     budget: dict[str, Scalar] = {f"train {name}": str(value) for name, value in (spec["train"] or {}).items()}
-    return cell.settings | budget | ({"weights": spec["weights"]["file"]} if spec["weights"] else {})
+    absent = {"weights": "trained", "start": "from scratch"}
+    return cell.settings | budget | {name: spec[name]["file"] if spec[name] else word for name, word in absent.items()}
 
 
 def _cell_view(resolved: _Resolved) -> dict[str, Any]:
@@ -266,7 +290,7 @@ def data_names(grid: Grid) -> dict[str, str]:
 
 def _check_trunk(grid: Grid, cells: Iterable[_Resolved]) -> None:
     """Sizes of the trunk go to the methods that have them; one that no method has is a mistake."""
-    known = set().union(*(cell.plugin.settings() for cell in cells))
-    for name in grid.trunk:
+    known = set().union(*(cell.settings for cell in cells))
+    for name in our_names(dict.fromkeys(grid.trunk, 0)):
         if name not in known:
             raise ValueError(f"trunk: no method of this grid has a setting {name!r}: {nearest(name, known)}")

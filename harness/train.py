@@ -22,6 +22,7 @@ from datasets.patches import Batch, PatchSource
 from harness.grid import TrainBudget
 from harness.inference import autocast, to_tensor
 from harness.records import Record
+from methods.interface import attention_modules
 
 CURVE_POINTS = 150
 LONGEST_INTERVAL = 100
@@ -106,6 +107,8 @@ class Training:
     def advance(self, batch: Batch) -> None:
         """One step: forward, backward, update; the curve and the check for divergence at intervals."""
         started = time.perf_counter()
+        for module in attention_modules(self.network).values():
+            module.begin_step(self.step, self.budget.steps)
         self.losses.append(self._update(batch))
         self.step += 1
         if self.step % self.interval == 0 or self.step == self.budget.steps:
@@ -164,7 +167,7 @@ class Training:
         with autocast(self.device, self.budget.precision):
             sr = self.network(to_tensor(batch.lr, self.device))
             loss: Tensor = F.l1_loss(sr.float(), to_tensor(batch.hr, self.device))
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss + attention_loss(self.network)).backward()
         if self.budget.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.budget.clip_norm)
@@ -191,6 +194,12 @@ class Training:
 
     def _copy(self) -> State:
         return _cpu(self.network.state_dict())
+
+
+def attention_loss(network: nn.Module) -> Tensor | float:
+    """The mean of what attention modules add to the loss in training (ENLCA's contrastive loss); 0 if none does."""
+    added = [loss.float() for m in attention_modules(network).values() if (loss := m.training_loss()) is not None]
+    return torch.stack(added).mean() if added else 0.0
 
 
 def _schedule(optimizer: torch.optim.Optimizer, budget: TrainBudget) -> torch.optim.lr_scheduler.LRScheduler:

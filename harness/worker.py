@@ -24,6 +24,7 @@ from harness.plan import PlannedCell, image_set
 from harness.profile import profile, protocol
 from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train
+from methods.interface import FromFile, UnavailableError
 from methods.weights import load_weights, state_hash
 
 PROGRESS_EVERY_S = 0.1
@@ -100,6 +101,7 @@ class _Work:
 
     def __init__(self, job: Job, stop: threading.Event, report: Callable[[Event], None]) -> None:
         self.job, self.stop, self.report = job, stop, report
+        self.plugin = methods.method(job.cell.address)
         self.cache = Cache(job.cache)
         self.loaded: nn.Module | None = None
         self.told = 0.0
@@ -125,6 +127,8 @@ class _Work:
         images = decoded(image_set(job.data[budget.data], job.cell.scale), self.cache.images)
         source = PatchSource(images=images, patch=budget.patch, batch=budget.batch, seed=task.spec["seed"])
         network = self._build(task.spec["seed"])
+        if job.cell.start is not None:
+            load_weights(network, job.cell.start, new_upsampler=True)
         try:
             state, records = train(
                 network,
@@ -160,7 +164,11 @@ class _Work:
         return {"records": records, "artifacts": artifacts, "protocol": how | measured}
 
     def _profile(self, task: Task) -> dict[str, Any]:
-        records = profile(lambda: self._build(0), task.spec, self.job.device)
+        if isinstance(self.plugin, FromFile):
+            opened = self._build(0)
+            records = profile(lambda: opened, task.spec, self.job.device)
+        else:
+            records = profile(lambda: self._build(0), task.spec, self.job.device)
         return {"records": records, "protocol": protocol(task.spec, self.job.device, self.job.threads)}
 
     def _network(self, task: Task) -> nn.Module:
@@ -168,7 +176,7 @@ class _Work:
         if self.loaded is None:
             network = self._build(0)
             file = self.cache.weights(task.needs) if task.needs else self.job.cell.weights
-            if file is not None:
+            if file is not None and not isinstance(self.plugin, FromFile):
                 load_weights(network, file)
             self.loaded = network.to(self.job.device).eval()
         return self.loaded
@@ -176,7 +184,10 @@ class _Work:
     def _build(self, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         cell = self.job.cell
-        return methods.method(cell.address).build(cell.scale, cell.settings)
+        if isinstance(self.plugin, FromFile):
+            assert cell.weights is not None
+            return self.plugin.open(cell.scale, cell.weights)
+        return self.plugin.build(cell.scale, cell.settings)
 
     def _progress(self, done: int, total: int) -> None:
         """Report, but not more often than people can read."""
@@ -187,6 +198,8 @@ class _Work:
 
 def status_of(error: Exception) -> Status:
     """Which status an exception means."""
+    if isinstance(error, UnavailableError):
+        return Status.SKIPPED
     if isinstance(error, DivergedError | FloatingPointError):
         return Status.DIVERGED
     words = str(error).lower()
@@ -199,4 +212,8 @@ def status_of(error: Exception) -> Status:
 def _told(error: Exception) -> str:
     """The first line of an exception, with its kind unless we raised it for the user."""
     line = next(iter(str(error).splitlines()), "")
-    return line if isinstance(error, ValueError | DivergedError) and line else f"{type(error).__name__}: {line}"
+    return (
+        line
+        if isinstance(error, ValueError | DivergedError | UnavailableError) and line
+        else f"{type(error).__name__}: {line}"
+    )

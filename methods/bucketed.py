@@ -13,26 +13,31 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Conv2d, NonLocal, feature_map, reduced, tokens
-from methods.parts.assign import Assign
-from methods.parts.fuse import Fuse
-from methods.parts.score import Score
-from methods.parts.value import Value
-from methods.settings import require_positive
+from methods.interface import Carry, Conv2d, NonLocal, feature_map, reduced, tokens
+from methods.parts import Part, Sizes
+from methods.parts.assign import Assign, FlyHash, Layout, RandomBuckets, SpatialWindow, SphericalLSH, SuperBitLSH
+from methods.parts.fuse import FUSES, Fuse, ResidualAdd
+from methods.parts.kmeans import KMeans
+from methods.parts.routing import Routing, route, seated, windowed
+from methods.parts.score import Dot, DotPlusLearned, Score
+from methods.parts.value import Deformable, Pointwise, Spatial, Value
+from methods.settings import choice, require_positive
 
 NORM_FLOOR = 5e-5
-MAX_BUCKETS = 128
 
-
-class Routing(NamedTuple):
-    """Who sits where: `seats [b r n c]` holds token indices, `seat_of [b r l]` the flat seat of each token."""
-
-    seats: Tensor
-    seat_of: Tensor
+ASSIGNS = {
+    "spherical": SphericalLSH(),
+    "superbit": SuperBitLSH(),
+    "flyhash": FlyHash(),
+    "kmeans": KMeans(),
+    "random": RandomBuckets(),
+    "window": SpatialWindow(),
+}
+SCORES = {"dot": Dot(), "learned": DotPlusLearned()}
+VALUES = {"pointwise": Pointwise(), "spatial": Spatial(), "deformable": Deformable()}
 
 
 class Affinity(NamedTuple):
@@ -41,39 +46,6 @@ class Affinity(NamedTuple):
     routing: Routing
     weights: Tensor
     lse: Tensor
-
-
-def bucket_count(positions: int, chunk: int) -> int:
-    """Buckets for `positions` tokens: even, about one per chunk, at most 128; one when there are under two chunks."""
-    if positions < 2 * chunk:
-        return 1
-    chunks = positions // chunk
-    return min(chunks + chunks % 2, MAX_BUCKETS)
-
-
-def route(codes: Tensor, chunk: int) -> Routing:
-    """Seat tokens by bucket code `[b r l]`: stable sort, then chunks of `chunk`, the tail repeated to fill the last.
-
-    The repeated seats take part as queries and as keys; `seat_of` names each token's first seat only.
-    """
-    length = codes.shape[-1]
-    order = codes.argsort(dim=-1, stable=True)
-    seat_of = torch.empty_like(order).scatter_(-1, order, torch.arange(length, device=codes.device).expand_as(order))
-    padding = -length % chunk
-    tail = torch.arange(length - padding, length, device=codes.device) % length
-    seats = torch.cat([order, order[..., tail]], dim=-1)
-    return Routing(seats.view(*seats.shape[:2], -1, chunk), seat_of)
-
-
-def seated(x: Tensor, routing: Routing) -> Tensor:
-    """Tokens `[b l d]` at their seats `[b r n c d]`."""
-    batch = torch.arange(x.shape[0], device=x.device).view(-1, 1, 1, 1)
-    return x[batch, routing.seats]
-
-
-def windowed(x: Tensor) -> Tensor:
-    """Each chunk beside its neighbours on a ring: `[b r n c d] -> [b r n 3c d]`, own, previous, next."""
-    return torch.cat([x, x.roll(1, dims=2), x.roll(-1, dims=2)], dim=3)
 
 
 def attend(scores: Tensor, routing: Routing) -> Affinity:
@@ -93,18 +65,33 @@ def aggregate(affinity: Affinity, values: Tensor) -> Tensor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BucketRecipe:
-    """A bucketed attention as data: parts, channel reduction of the match embedding, chunk size, kernel size."""
+    """A bucketed attention as data.
 
-    assign: Assign
-    score: Score
-    value: Value
-    fuse: Fuse
+    `reduction` and `k_size` shape the match embedding, a convolution, with a ReLU if `match_relu`. `share_from` names
+    the attention of a network, counted from 1, whose affinity all later ones reuse; 0: each computes its own.
+    """
+
+    assign: Assign = choice(ASSIGNS, keep=("n_hashes", "draw", "draw_seed"), default=SphericalLSH())
+    score: Score = choice(SCORES, default=Dot())
+    value: Value = choice(VALUES, default=Pointwise())
+    fuse: Fuse = choice(FUSES, keep=("res_scale",), default=ResidualAdd())
     reduction: int = 4
     chunk_size: int = 144
     k_size: int = 3
+    match_relu: bool = False
+    share_from: int = 0
 
     def __post_init__(self) -> None:
         require_positive(self, "reduction", "chunk_size", "k_size")
+        if self.k_size % 2 == 0:
+            raise ValueError(f"k_size must be odd to keep the size of an image, not {self.k_size}")
+        if self.share_from < 0:
+            raise ValueError(f"share_from must be at least 0, not {self.share_from}")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Assignment, score, value, fusion."""
+        return self.assign, self.score, self.value, self.fuse
 
     def build(self, channels: int) -> BucketedAttention:
         """The attention module for `channels` channels.
@@ -116,22 +103,40 @@ class BucketRecipe:
 
 
 class BucketedAttention(NonLocal):
-    """Attention `x [b c h w] -> y [b c h w]` by a `BucketRecipe`; keys are `conv_match.0`, `conv_assembly.0`."""
+    """Attention `x [b c h w] -> y [b c h w]` by a `BucketRecipe`; keys are `conv_match.0` and those of its parts."""
 
     def __init__(self, channels: int, recipe: BucketRecipe) -> None:
         super().__init__()
         self.recipe = recipe
-        self.conv_match = nn.Sequential(Conv2d(channels, reduced(channels, recipe.reduction), recipe.k_size))
-        self.conv_assembly = recipe.value.build(channels)
+        match = reduced(channels, recipe.reduction)
+        convolution = Conv2d(channels, match, recipe.k_size)
+        self.conv_match = nn.Sequential(convolution, nn.ReLU()) if recipe.match_relu else nn.Sequential(convolution)
+        sizes = Sizes(channels, match, recipe.chunk_size, recipe.k_size)
+        for part in recipe.parts:
+            for name, layer in part.layers(sizes).items():
+                self.add_module(name, layer)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Route, score, attend, aggregate, fuse."""
+    def forward(self, x: Tensor, carry: Carry | None = None) -> Tensor:
+        """Route, score and attend, or take what `carry` brings; then aggregate and fuse."""
+        affinity = self.affinity(x) if carry is None else self._shared(x, carry)
+        merged = aggregate(affinity, tokens(self.layers["conv_assembly"](x)))
+        return self.recipe.fuse.fuse(self.layers, x, feature_map(merged, x))
+
+    def affinity(self, x: Tensor) -> Affinity:
+        """Who attends to whom in `x [b c h w]`, and how much."""
         recipe = self.recipe
         match = tokens(self.conv_match(x))
-        codes = recipe.assign.codes(match.detach(), bucket_count(match.shape[1], recipe.chunk_size))
-        routing = route(codes, recipe.chunk_size)
+        layout = Layout(x.shape[-2], x.shape[-1], recipe.chunk_size)
+        routing = route(recipe.assign.codes(self.layers, match.detach(), layout), recipe.chunk_size)
         query = seated(match, routing)
         key = windowed(seated(F.normalize(match, dim=-1, eps=NORM_FLOOR), routing))
-        affinity = attend(recipe.score.scores(query, key), routing)
-        merged = aggregate(affinity, tokens(self.conv_assembly(x)))
-        return recipe.fuse.fuse(x, feature_map(merged, x))
+        return attend(recipe.score.logits(self.layers, x, query, key, routing), routing)
+
+    def _shared(self, x: Tensor, carry: Carry) -> Affinity:
+        carry.attentions += 1
+        if not isinstance(carry.affinity, Affinity):
+            affinity = self.affinity(x)
+            if carry.attentions == self.recipe.share_from:
+                carry.affinity = affinity
+            return affinity
+        return carry.affinity

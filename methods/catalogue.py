@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from methods.interface import Plugin
-from methods.settings import Scalar, settings_of, unknown_name, with_settings
+from methods.settings import Scalar, our_names, require_known, settings_of, unknown_name, with_settings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,10 +15,24 @@ NETWORKS = {
     "edsr": "methods.edsr:METHOD",
     "nln": "methods.nla:METHOD",
     "nlsn": "methods.nlsa:METHOD",
+    "enlcn": "methods.enlca:METHOD",
+    "dnlan": "methods.dnla:METHOD",
+    "lcoan": "methods.lcoa:METHOD",
+    "dlsn": "methods.gla:METHOD",
+    "dtfn": "methods.dnlf:METHOD",
+    "hspan": "methods.hspa:METHOD",
 }
+FROM_FILES = {"spandrel": "methods.foreign.spandrel:METHOD"}
+"""Methods whose network is in their weights file."""
 ATTENTIONS = {
     "nla": "methods.nla:ATTENTION",
     "nlsa": "methods.nlsa:ATTENTION",
+    "enlca": "methods.enlca:ATTENTION",
+    "dnla": "methods.dnla:ATTENTION",
+    "lcoa": "methods.lcoa:ATTENTION",
+    "gla": "methods.gla:ATTENTION",
+    "dnlf": "methods.dnlf:ATTENTION",
+    "hspa": "methods.hspa:ATTENTION",
 }
 
 
@@ -53,11 +67,9 @@ def build_attention(name: str, channels: int, **settings: Scalar) -> nn.Module:
     """
     if name not in ATTENTIONS:
         raise unknown_name("attention", name, ATTENTIONS)
-    recipe = _load(ATTENTIONS[name])
-    for setting in settings:
-        if setting not in (known := settings_of(recipe)):
-            raise unknown_name(f"setting of {name}", setting, known)
-    module: nn.Module = with_settings(recipe, settings).build(channels)
+    recipe = with_settings(_load(ATTENTIONS[name]), our_names(settings))
+    require_known(f"setting of {name}", our_names(settings), settings_of(recipe))
+    module: nn.Module = recipe.build(channels)
     return module
 
 

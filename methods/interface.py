@@ -1,24 +1,55 @@
-"""What a method is, as the harness sees it.
+"""What methods and harness know of each other: the plug-in, and the attention modules inside its networks.
 
 `Plugin` is the whole contract: anything with these attributes can stand in a grid, built in or named as
-`"package.module:METHOD"`. `Method` is the plug-in made of a trunk and an attention recipe.
+`"package.module:METHOD"`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from methods.settings import Scalar, settings_of, unknown_name, with_settings
+from methods.settings import Scalar
 
 SCALES = (2, 3, 4)
+RELEASED: Mapping[str, Scalar] = MappingProxyType({})
+"""No setting chosen: all as released."""
+
+
+class UnavailableError(Exception):
+    """Something a method needs is not on this machine: its tasks are skipped, with this as the reason."""
+
+
+@dataclasses.dataclass
+class Carry:
+    """What one forward of a network hands from attention to attention: how many came before, and a shared affinity."""
+
+    attentions: int = 0
+    affinity: object = None
 
 
 class NonLocal(nn.Module):
-    """An attention module `x [b c h w] -> y [b c h w]`; the type by which the profiler finds attention in a network."""
+    """An attention module `x [b c h w] -> y [b c h w]`; the type by which the harness finds attention in a network.
+
+    A network passes every attention of one forward the same `carry`; alone, a module needs none.
+    """
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        """The layers of this module by the first component of their state-dict keys."""
+        return dict(self.named_children())
+
+    def begin_step(self, step: int, steps: int) -> None:
+        """Told by the training loop before each step, `step` from 0 to `steps - 1`; most modules do not care."""
+
+    def training_loss(self) -> Tensor | None:
+        """What the last forward adds to the loss, weighted; None for modules that learn from the image alone."""
+        return None
 
 
 class Recipe(Protocol):
@@ -46,51 +77,34 @@ class Plugin(Protocol):
     execution: frozenset[str]
     """Settings that change how the function is computed, never which function: they share trained weights."""
 
-    def settings(self) -> dict[str, Scalar]:
-        """Every setting with its default."""
+    def settings(self, chosen: Mapping[str, Scalar] = RELEASED) -> dict[str, Scalar]:
+        """Every setting with its value when `chosen` replace released ones."""
 
     def build(self, scale: int, settings: Mapping[str, Scalar]) -> nn.Module:
         """The network `[b 3 h w] -> [b 3 scale*h scale*w]`, both in [0, 1]."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Method:
-    """A published network: a trunk with a recipe in its attention slots.
+@runtime_checkable
+class FromFile(Protocol):
+    """A plug-in whose weights file holds the architecture too: it has no network without one."""
 
-    `code` names the repository the arithmetic was checked against; `order` is the declared cost of the attention in
-    the number of positions `n = h*w`; `deviations` lists in one sentence each where we differ from paper or code.
-    """
-
-    name: str
-    title: str
-    paper: str
-    code: str
-    trunk: Trunk
-    recipe: Recipe | None = None
-    order: str = "n"
-    min_positions: int = 1
-    deviations: tuple[str, ...] = ()
-    execution: frozenset[str] = frozenset()
-    trainable: bool = True
-
-    def settings(self) -> dict[str, Scalar]:
-        """Every setting of trunk and recipe with its released value."""
-        return settings_of(self.trunk, self.recipe)
-
-    def build(self, scale: int, settings: Mapping[str, Scalar]) -> nn.Module:
-        """The network at `scale`, with `settings` replacing released values.
+    def open(self, scale: int, file: Path) -> nn.Module:
+        """The network in `file`.
 
         Raises:
-            ValueError: an unknown scale or setting, or a value that the trunk or the recipe refuses.
+            ValueError: the file holds no network of this scale.
+            UnavailableError: a library that reads it is missing.
         """
-        if scale not in SCALES:
-            raise ValueError(f"scale must be one of {SCALES}, not {scale!r}")
-        known = self.settings()
-        for name in settings:
-            if name not in known:
-                raise unknown_name(f"setting of {self.name}", name, known)
-        recipe = with_settings(self.recipe, settings) if self.recipe is not None else None
-        return with_settings(self.trunk, settings).build(scale, recipe)
+
+
+def attention_modules(network: nn.Module) -> dict[str, NonLocal]:
+    """The attention modules of a network by name, those inside another left out."""
+    found: dict[str, NonLocal] = {}
+    for name, module in network.named_modules():
+        inside = any(name.startswith(f"{outer}.") or not outer for outer in found)
+        if isinstance(module, NonLocal) and not inside:
+            found[name] = module
+    return found
 
 
 def tokens(x: Tensor) -> Tensor:
@@ -112,6 +126,13 @@ def reduced(channels: int, reduction: int) -> int:
     if channels < reduction:
         raise ValueError(f"reduction {reduction} leaves no channel of {channels}")
     return channels // reduction
+
+
+def has_data(tensor: Tensor) -> bool:
+    """False for the tensors of shape alone (meta, fake) by which costs are counted: no question can be put to them."""
+    from torch._subclasses import FakeTensor  # noqa: PLC0415 - heavy, and this is asked rarely
+
+    return not (tensor.is_meta or isinstance(tensor, FakeTensor))
 
 
 def Conv2d(inputs: int, outputs: int, size: int) -> nn.Conv2d:  # noqa: N802 - stands for the class it configures

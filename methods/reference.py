@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.bucketed import Routing
+from methods.parts.routing import Routing
 
 
 def window_counts(routing: Routing) -> Tensor:

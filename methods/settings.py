@@ -3,6 +3,9 @@
 A setting is the name of a field somewhere in a recipe, in one of its parts, or in the trunk: `n_hashes` lives in the
 assignment, `chunk_size` in the recipe, `n_feats` in the trunk. Users write one flat table of names and values, and
 the specs stay small. A name that occurs in several places (`res_scale`) is set in all of them.
+
+A field made by `choice` holds one spec out of a table, and its own name is a setting too: `assign = "flyhash"` puts
+the table's FlyHash in the place of whatever stood there.
 """
 
 from __future__ import annotations
@@ -15,6 +18,18 @@ from typing import Any, TypeVar, cast
 Scalar = bool | int | float | str
 Spec = TypeVar("Spec")
 
+RELEASED_NAMES = {
+    "n_hashlength": "hash_length",
+    "n_rounds": "n_hashes",
+    "window_size": "chunk_size",
+}
+"""Names that some of the authors' scripts use for one of our settings; accepted wherever a setting is written."""
+
+
+def choice(table: Mapping[str, Any], *, keep: Collection[str] = (), **options: Any) -> Any:
+    """A field whose spec is chosen by name from `table`; another choice keeps the values of the fields in `keep`."""
+    return dataclasses.field(metadata={"table": table, "keep": frozenset(keep)}, **options)
+
 
 def unknown_name(kind: str, asked: str, known: Iterable[str]) -> ValueError:
     """The error for a name that does not exist: what was asked, the nearest match, what exists."""
@@ -24,13 +39,26 @@ def unknown_name(kind: str, asked: str, known: Iterable[str]) -> ValueError:
     return ValueError(f"unknown {kind} {asked!r}.{hint} Known: {', '.join(names) or 'none'}.")
 
 
+def our_names(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """`settings` under our names, where a released script's name was written.
+
+    Raises:
+        ValueError: a setting is given under both its names.
+    """
+    for theirs, ours in RELEASED_NAMES.items():
+        if theirs in settings and ours in settings:
+            raise ValueError(f"{theirs!r} and {ours!r} are two names of one setting; give it once")
+    return {RELEASED_NAMES.get(name, name): value for name, value in settings.items()}
+
+
 def settings_of(*specs: Any) -> dict[str, Scalar]:
     """Every setting of `specs` and of the specs nested in them, with its value."""
     found: dict[str, Scalar] = {}
     for spec in specs:
-        for name, value in _fields(spec):
-            nested = settings_of(value) if dataclasses.is_dataclass(value) else {name: value}
-            found.update(nested)
+        for field, value in _fields(spec):
+            if "table" in field.metadata:
+                found[field.name] = _name_in(field.metadata["table"], value)
+            found.update(settings_of(value) if dataclasses.is_dataclass(value) else {field.name: value})
     return found
 
 
@@ -38,14 +66,15 @@ def with_settings(spec: Spec, settings: Mapping[str, Scalar]) -> Spec:
     """`spec` with each field named in `settings` replaced, nested specs included; other names are left alone.
 
     Raises:
-        ValueError: a value has another type than the field, or the spec itself refuses it.
+        ValueError: a value has another type than the field, is no name of a choice, or the spec itself refuses it.
     """
     changes: dict[str, Any] = {}
-    for name, value in _fields(spec):
+    for field, value in _fields(spec):
         if dataclasses.is_dataclass(value):
-            changes[name] = with_settings(value, settings)
-        elif name in settings:
-            changes[name] = _typed(name, settings[name], value)
+            chosen = _chosen(field, value, settings) if field.name in settings else value
+            changes[field.name] = with_settings(chosen, settings)
+        elif field.name in settings:
+            changes[field.name] = _typed(field.name, settings[field.name], value)
     return cast("Spec", dataclasses.replace(cast("Any", spec), **changes)) if changes else spec
 
 
@@ -62,8 +91,34 @@ def require_choice(name: str, value: str, choices: Collection[str]) -> None:
         raise unknown_name(name, value, choices)
 
 
-def _fields(spec: Any) -> list[tuple[str, Any]]:
-    return [] if spec is None else [(f.name, getattr(spec, f.name)) for f in dataclasses.fields(spec)]
+def require_known(kind: str, asked: Iterable[str], known: Collection[str]) -> None:
+    """Raise `ValueError` with the nearest match unless every name in `asked` is one of `known`."""
+    for name in asked:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+
+
+def _fields(spec: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
+    return [] if spec is None else [(field, getattr(spec, field.name)) for field in dataclasses.fields(spec)]
+
+
+def _name_in(table: Mapping[str, Any], spec: Any) -> str:
+    """The name under which `table` holds the kind of `spec`; a spec from elsewhere goes by its class."""
+    exact = [name for name, each in table.items() if type(spec) is type(each)]
+    kin = [name for name, each in table.items() if isinstance(spec, type(each))]
+    return next(iter(exact + kin), type(spec).__name__)
+
+
+def _chosen(field: dataclasses.Field[Any], current: Any, settings: Mapping[str, Scalar]) -> Any:
+    """The spec that `settings` choose for `field`: the current one if it is of that kind, else the table's."""
+    asked, table = settings[field.name], field.metadata.get("table", {})
+    if asked == _name_in(table, current):
+        return current
+    if not isinstance(asked, str):
+        raise ValueError(f"{field.name} must be a name, not {asked!r}")  # noqa: TRY004 - a wrong setting, not a bug
+    require_choice(field.name, asked, table)
+    kept = {f.name: v for f, v in _fields(current) if f.name in field.metadata["keep"]}
+    return with_settings(table[asked], kept)
 
 
 def _typed(name: str, value: Scalar, current: Scalar) -> Scalar:

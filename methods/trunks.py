@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from methods.interface import Conv2d, Recipe
+from methods.interface import Carry, Conv2d, NonLocal, Recipe
 from methods.settings import require_positive
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -36,7 +36,66 @@ class ResidualTrunk:
             if recipe is not None and (block + 1) % self.attention_every == 0:
                 body.append(recipe.build(self.n_feats))
         body.append(Conv2d(self.n_feats, self.n_feats, 3))
-        return SuperResolver(self.n_feats, nn.Sequential(*body), scale)
+        return SuperResolver(self.n_feats, Chain(*body), scale)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GroupTrunk:
+    """Groups of local blocks, each group with an attention near its end: the trunk of DNLAN, DLSN, DTFN and HSPAN.
+
+    A group returns `x + res_scale * conv3x3(attention(blocks(x)))`; its blocks are residual with scale 1.
+    """
+
+    n_feats: int = 256
+    n_resgroups: int = 10
+    n_resblocks: int = 4
+    res_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_positive(self, "n_feats", "n_resgroups", "n_resblocks")
+
+    def build(self, scale: int, recipe: Recipe | None) -> nn.Module:
+        """The network at `scale`."""
+        groups = [self.group(recipe) for _ in range(self.n_resgroups)]
+        network = SuperResolver(self.n_feats, Chain(*groups, Conv2d(self.n_feats, self.n_feats, 3)), scale)
+        return with_unused_scalar(network)
+
+    def group(self, recipe: Recipe | None) -> nn.Module:
+        """One group; without a recipe it has no attention."""
+        attention = [] if recipe is None else [recipe.build(self.n_feats)]
+        blocks = (ResidualBlock(self.n_feats, 1.0) for _ in range(self.n_resblocks))
+        return Group(Chain(*blocks, *attention, Conv2d(self.n_feats, self.n_feats, 3)), self.res_scale)
+
+
+TRUNKS = {"residual": ResidualTrunk(), "group": GroupTrunk()}
+
+
+class Chain(nn.Sequential):
+    """Layers in sequence; those that hold attention are handed the `carry` of this forward."""
+
+    def forward(self, x: Tensor, carry: Carry | None = None) -> Tensor:
+        """`[b c h w] -> [b c h w]`."""
+        carry = carry or Carry()
+        for layer in self:
+            x = layer(x, carry) if isinstance(layer, NonLocal | Chain | Group) else layer(x)
+        return x
+
+
+class Group(nn.Module):
+    """`x + res_scale * body(x)`."""
+
+    def __init__(self, body: Chain, res_scale: float) -> None:
+        super().__init__()
+        self.body, self.res_scale = body, res_scale
+
+    def forward(self, x: Tensor, carry: Carry) -> Tensor:
+        """One residual step over a group of layers."""
+        return x + self.res_scale * self.branch(x, carry)
+
+    def branch(self, x: Tensor, carry: Carry) -> Tensor:
+        """What is scaled and added."""
+        out: Tensor = self.body(x, carry)
+        return out
 
 
 class SuperResolver(nn.Module):
@@ -54,7 +113,12 @@ class SuperResolver(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """RGB in [0, 1] to RGB at `scale` times the size."""
         features = self.head(self.sub_mean(x))
-        out: Tensor = self.add_mean(self.tail(features + self.body(features)))
+        out: Tensor = self.add_mean(self.tail(features + self.deep(features)))
+        return out
+
+    def deep(self, features: Tensor) -> Tensor:
+        """What the body makes of the head's features."""
+        out: Tensor = self.body(features)
         return out
 
 
@@ -81,6 +145,12 @@ class ResidualBlock(nn.Module):
         """One residual step."""
         branch: Tensor = self.body(x)
         return x + self.res_scale * branch
+
+
+def with_unused_scalar(network: nn.Module) -> nn.Module:
+    """`network` with the scalar parameter `a` that released checkpoints of group trunks hold and nothing reads."""
+    network.register_parameter("a", nn.Parameter(torch.zeros(1)))
+    return network
 
 
 def upsampler(channels: int, scale: int) -> nn.Sequential:

@@ -14,30 +14,43 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from methods.fit import fit
+
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 SHOWN_KEYS = 3
+UPSAMPLER = "tail.0."
+
+State = Mapping[str, Tensor]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where weights came from: file name, SHA-256 of the file, number of tensors."""
+    """Where weights came from: file name, SHA-256 of the file, number of tensors; `fresh` keys it did not bring."""
 
     file: str
     sha256: str
     tensors: int
+    fresh: tuple[str, ...] = ()
 
 
-def load_weights(network: nn.Module, path: str | Path) -> Provenance:
+def load_weights(network: nn.Module, path: str | Path, *, new_upsampler: bool = False) -> Provenance:
     """Load `path` into `network`, every key and shape matched, or nothing at all.
 
+    With `new_upsampler` the file may be of another scale, as the authors start x3 and x4 from x2: convolutions of the
+    upsampler that the file does not have in this shape keep their initial values, everything else must match.
+
     Raises:
-        ValueError: no such file, an unreadable or unsafe file, or keys and shapes that do not fit.
+        ValueError: no such file, an unreadable or unsafe file, or keys and shapes that do not fit; the message names
+            the network and settings that the file does fit.
     """
     path = Path(path)
     state = read_state(path)
-    _check_fit(network, state, path)
-    network.load_state_dict(dict(state))
-    return Provenance(file=path.name, sha256=file_hash(path), tensors=len(state))
+    own = network.state_dict()
+    fresh = _unfit_upsampler(own, state) if new_upsampler else ()
+    kept = {key: tensor for key, tensor in state.items() if not (new_upsampler and _is_stale(key, own, fresh))}
+    _check_fit({key: t for key, t in own.items() if key not in fresh}, kept, state, path)
+    network.load_state_dict(kept | {key: own[key] for key in fresh})
+    return Provenance(file=path.name, sha256=file_hash(path), tensors=len(kept), fresh=fresh)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -93,14 +106,27 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
     return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
 
 
-def _check_fit(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    own = network.state_dict()
-    shapes = {key: (tuple(own[key].shape), tuple(state[key].shape)) for key in own if key in state}
-    problems = [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in state]
-    problems += [f"unexpected {key} {tuple(state[key].shape)}" for key in state if key not in own]
+def _unfit_upsampler(own: State, state: State) -> tuple[str, ...]:
+    """Keys of the upsampler that `state` does not bring in the shape they have here."""
+    return tuple(k for k in own if k.startswith(UPSAMPLER) and (k not in state or own[k].shape != state[k].shape))
+
+
+def _is_stale(key: str, own: State, fresh: tuple[str, ...]) -> bool:
+    """Whether `key` is of the file's own upsampler, without a place in this one."""
+    return key.startswith(UPSAMPLER) and (key in fresh or key not in own)
+
+
+def _check_fit(own: State, brought: State, state: State, path: Path) -> None:
+    problems = [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in brought]
+    problems += [f"unexpected {key} {tuple(brought[key].shape)}" for key in brought if key not in own]
     problems += [
-        f"{key} is {theirs} in the file, {ours} here" for key, (ours, theirs) in shapes.items() if ours != theirs
+        f"{key} is {tuple(brought[key].shape)} in the file, {tuple(own[key].shape)} here"
+        for key in own
+        if key in brought and own[key].shape != brought[key].shape
     ]
     if problems:
         more = f"; and {len(problems) - SHOWN_KEYS} more" if len(problems) > SHOWN_KEYS else ""
-        raise ValueError(f"{path} does not fit this network: {'; '.join(problems[:SHOWN_KEYS])}{more}")
+        found = fit(state)
+        advice = f". The file fits {found}" if found else ". It fits no network of the catalogue"
+        shown = "; ".join(problems[:SHOWN_KEYS])
+        raise ValueError(f"{path} does not fit this network: {shown}{more}{advice}")

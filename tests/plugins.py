@@ -6,11 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from harness.grid import Scalar
+from methods import load_weights
+from methods.interface import RELEASED, UnavailableError
 
 
 class Tiny(nn.Module):
@@ -33,8 +36,8 @@ class Plugin:
     def __init__(self, name: str, act: Callable[[Tensor], Tensor] = lambda y: y) -> None:
         self.name, self.title, self.act = name, name.title(), act
 
-    def settings(self) -> dict[str, Scalar]:
-        return {"width": 3}
+    def settings(self, chosen: Mapping[str, Scalar] = RELEASED) -> dict[str, Scalar]:
+        return {"width": 3} | {name: value for name, value in chosen.items() if name == "width"}
 
     def build(self, scale: int, settings: Mapping[str, Scalar]) -> nn.Module:
         if settings.get("width", 3) != 3:
@@ -87,7 +90,33 @@ def _slow(y: Tensor) -> Tensor:
     return y
 
 
+class Unavailable(Plugin):
+    """A plug-in that needs a library nobody has."""
+
+    def build(self, scale: int, settings: Mapping[str, Scalar]) -> nn.Module:
+        network = super().build(scale, settings)
+        if next(network.parameters()).is_meta:
+            return network
+        raise UnavailableError("the library of nobody is not installed\nsecond line")
+
+
+class Stored(Plugin):
+    """A plug-in that reads its network's width from its weights file."""
+
+    trainable = False
+
+    def build(self, scale: int, settings: Mapping[str, Scalar]) -> nn.Module:  # noqa: ARG002
+        raise ValueError("its network is read from a file: give one as weights")
+
+    def open(self, scale: int, file: Path) -> nn.Module:
+        network = Tiny(scale, lambda y: y)
+        load_weights(network, file)
+        return network
+
+
 TINY = Plugin("tiny")
+UNAVAILABLE = Unavailable("unavailable")
+STORED = Stored("stored")
 RAISES = Plugin("raises", _raise)
 NOT_A_NUMBER = Plugin("nan", lambda y: y * float("nan"))
 WRONG_SHAPE = Plugin("wrong", lambda y: y[..., 1:] if not torch.is_grad_enabled() else y)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.profile.cost import attention_modules
+from methods.interface import attention_modules
 
 TOLERANCE = 0.02
 RESAMPLES = 500

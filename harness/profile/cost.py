@@ -8,6 +8,7 @@ fused attention, which each of them would count as nothing.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from harness.grid import positions
 from harness.records import Record, Status
-from methods.interface import NonLocal
+from methods.interface import attention_modules
+from methods.parts.deformable import fast_deformable_conv
 
 aten = torch.ops.aten
 CPU_SDPA = aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - the operation has no public name
@@ -34,14 +36,16 @@ FREE = frozenset({aten.empty, aten.detach, aten.alias, aten.lift_fresh})
 def count(build: Callable[[], nn.Module], height: int, width: int) -> dict[str, float]:
     """`macs`, `attention_macs` and `uncounted_elements` of one forward on `[1 3 height width]`.
 
-    The last is the number of output elements of all operations that have no formula: activations, softmax, sorting,
+    What a network does on its first forward only, such as finding k-means, is left out, as it is from times. The last
+    is the number of output elements of all operations that have no formula: activations, softmax, sorting,
     gathering, copies. They are no multiply-adds, but they take time.
     """
     audit = Audit()
-    counter = FlopCounterMode(display=False, custom_mapping={CPU_SDPA: _sdpa_flops})
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         network = build().eval()
         x = torch.empty(1, 3, height, width)
+        network(x)
         with counter, audit:
             network(x)
     modules = counter.get_flop_counts()
@@ -78,6 +82,7 @@ def second_count(network: nn.Module, x: Tensor, size: str) -> Record:
 
             analysis = FlopCountAnalysis(network.to("cpu"), x).unsupported_ops_warnings(False).tracer_warnings("none")
             analysis.set_op_handle("aten::scaled_dot_product_attention", _sdpa_macs)
+            analysis.set_op_handle("torchvision::deform_conv2d", _deformable_macs)
             return Record(metric="macs_fvcore", value=float(analysis.total()), size=size)
     except (RuntimeError, AssertionError, IndexError, NotImplementedError) as error:
         reason = (
@@ -96,7 +101,7 @@ class Audit(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         packet = func._overloadpacket  # noqa: SLF001 - the registry is keyed by it
-        if packet is not CPU_SDPA and packet not in flop_registry and packet not in FREE and not _is_view(func):
+        if packet not in FORMULAS and packet not in flop_registry and packet not in FREE and not _is_view(func):
             self.elements += sum(t.numel() for t in tree_leaves(out) if isinstance(t, Tensor))
         return out
 
@@ -112,22 +117,29 @@ def _attention_names(network: nn.Module) -> list[str]:
     return [f"{root}.{name}" if name else root for name in attention_modules(network)]
 
 
-def attention_modules(network: nn.Module) -> dict[str, NonLocal]:
-    """The attention modules of a network by name, those inside another left out."""
-    found: dict[str, NonLocal] = {}
-    for name, module in network.named_modules():
-        inside = any(name.startswith(f"{outer}.") or not outer for outer in found)
-        if isinstance(module, NonLocal) and not inside:
-            found[name] = module
-    return found
-
-
 def _sdpa_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     """`Q K^T` and `P V` for shapes `[b h l d]`, two operations per multiply-add."""
     batch, heads, rows, depth = query
     return int(FLOPS_PER_MAC * batch * heads * rows * key[2] * (depth + value[-1]))
 
 
+def _deformable_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
+    """A convolution's, for shapes `[b c h w]` and `[o c k k]` at the same size; sampling counts no multiply-adds."""
+    batch, _, height, width = x
+    return int(FLOPS_PER_MAC * batch * height * width * math.prod(weight))
+
+
 def _sdpa_macs(inputs: list[Any], _: list[Any]) -> int:
     query, key, value = (node.type().sizes() for node in inputs[:3])
     return _sdpa_flops(query, key, value) // FLOPS_PER_MAC
+
+
+def _deformable_macs(inputs: list[Any], _: list[Any]) -> int:
+    x, weight = (node.type().sizes() for node in inputs[:2])
+    return _deformable_flops(x, weight) // FLOPS_PER_MAC
+
+
+FORMULAS: dict[Any, Callable[..., int]] = {CPU_SDPA: _sdpa_flops}
+"""What PyTorch's own table lacks."""
+if fast_deformable_conv is not None:
+    FORMULAS[torch.ops.torchvision.deform_conv2d] = _deformable_flops

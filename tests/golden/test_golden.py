@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from safetensors.torch import load_file, save_file
 
 from datasets import imresize
-from methods import build_attention, build_network
+from harness.errors import UserError
+from harness.verify import Parity, compare, verify
+from methods import build_network
+from methods.catalogue import ATTENTIONS, NETWORKS
 
 HERE = Path(__file__).parent
 ENTRIES = json.loads((HERE / "index.json").read_text(encoding="utf-8"))
@@ -23,53 +25,46 @@ FACTORS = {"down2": 1 / 2, "down3": 1 / 3, "down4": 1 / 4, "up2": 2, "up3": 3, "
 ATOL = 1e-5
 
 
-def entries(level: str) -> list[Any]:
-    return [pytest.param(entry, id=entry["file"]) for entry in ENTRIES if entry["level"] == level]
+def entries() -> list[Any]:
+    return [pytest.param(entry, id=entry["file"]) for entry in ENTRIES]
 
 
-def read(entry: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors of an entry's file: the state dict, and everything else."""
-    tensors = load_file(HERE / entry["file"])
-    state = {key.removeprefix("state."): tensors.pop(key) for key in list(tensors) if key.startswith("state.")}
-    return state, tensors
+def assert_parity(parity: Parity, *compared: str) -> None:
+    assert tuple(parity.differences) == compared
+    assert parity.passed, parity.differences
 
 
-def attention_of(entry: dict[str, Any], **execution: str) -> nn.Module:
-    settings = {{"channel": "channels"}.get(name, name): value for name, value in entry["hyperparameters"].items()}
-    return build_attention(entry["kind"], **settings, **execution).eval()
-
-
-def assert_parity(module: nn.Module, entry: dict[str, Any]) -> None:
-    """Same output from the same seed; same gradient of the input where the file has one."""
-    state, tensors = read(entry)
-    module.load_state_dict(state)
-    x = tensors["input"].requires_grad_()
-    torch.manual_seed(entry["forward_seed"])
-    output = module(x)
-    torch.testing.assert_close(output, tensors["output"], rtol=0, atol=ATOL)
-    if "cotangent" in tensors:
-        (grad,) = torch.autograd.grad(output, x, tensors["cotangent"])
-        torch.testing.assert_close(grad, tensors["grad_input"], rtol=0, atol=ATOL)
-
-
-@pytest.mark.parametrize("entry", entries("module"))
-def test_attention_gives_the_released_output_and_gradient(entry: dict[str, Any]) -> None:
-    assert_parity(attention_of(entry), entry)
+@pytest.mark.parametrize("entry", entries())
+def test_the_released_output_gradient_and_loss_come_out(entry: dict[str, Any]) -> None:
+    compared = ("output",) if entry["level"] == "network" else ("output", "gradient")
+    also = {"module-enlca-train": ("loss",), "module-lcoa-base": ("shared", "weights", "log mass")}
+    assert_parity(compare(HERE, entry), *compared, *also.get(entry["file"].removesuffix(".safetensors"), ()))
 
 
 def test_fused_dense_attention_gives_the_released_output_and_gradient() -> None:
     entry = next(entry for entry in ENTRIES if entry["kind"] == "nla")
-    assert_parity(attention_of(entry, backend="fused"), entry)
+    assert_parity(compare(HERE, entry, backend="fused"), "output", "gradient")
 
 
-@pytest.mark.parametrize("entry", entries("network"))
-def test_network_gives_the_released_output(entry: dict[str, Any]) -> None:
-    network = build_network(entry["kind"], **entry["args"]).eval()
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry["level"] == "network"], ids=lambda e: e["file"])
+def test_networks_have_the_released_number_of_parameters(entry: dict[str, Any]) -> None:
+    network = build_network(entry["kind"], **entry["args"])
     assert sum(p.numel() for p in network.parameters()) == entry["params"]
-    assert_parity(network, entry)
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("edsr", 40_729_627), ("nlsn", 41_796_187)])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("edsr", 40_729_627),
+        ("nlsn", 41_796_187),
+        ("enlcn", 41_223_067),
+        ("dnlan", 14_930_588),
+        ("lcoan", 15_668_508),
+        ("dlsn", 69_842_588),
+        ("dtfn", 77_369_578),
+        ("hspan", 32_288_698),
+    ],
+)
 def test_default_settings_are_the_released_ones(name: str, parameters: int) -> None:
     with torch.device("meta"):
         network = build_network(name, 2)
@@ -77,11 +72,38 @@ def test_default_settings_are_the_released_ones(name: str, parameters: int) -> N
     assert sum(p.numel() for p in network.parameters()) == parameters
 
 
+def test_every_reference_is_verified() -> None:
+    found = list(verify(HERE))
+    assert [parity.method for parity in found] == [entry["kind"] for entry in ENTRIES] + list(RELEASED)
+    assert all(parity.passed for parity in found)
+    assert {parity.method for parity in found} == {*ATTENTIONS, *NETWORKS} - {"nln"}
+
+
+def test_a_difference_is_seen(tmp_path: Path) -> None:
+    """Each tensor that is compared is disturbed in turn."""
+    entry = next(entry for entry in ENTRIES if entry["file"] == "module-lcoa-base.safetensors")
+    for name in ("output", "grad_input", "output2", "attention_map", "bucket_score"):
+        tensors = load_file(HERE / entry["file"])
+        tensors[name].view(-1)[0] += 1e-3
+        save_file(tensors, tmp_path / entry["file"])
+        failed = [what for what, difference in compare(tmp_path, entry).differences.items() if difference > 1e-5]
+        assert len(failed) == 1, name
+
+
+def test_not_a_number_is_no_parity() -> None:
+    assert not Parity(reference="r", method="m", differences={"output": float("nan")}).passed
+
+
+def test_a_folder_without_references_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no reference tensors at"):
+        next(verify(tmp_path))
+
+
 def test_the_mean_colour_is_the_released_one() -> None:
     entry = next(entry for entry in ENTRIES if entry["kind"] == "edsr")
-    ours, (theirs, _) = build_network("edsr", **entry["args"]).state_dict(), read(entry)
+    ours, theirs = build_network("edsr", **entry["args"]).state_dict(), load_file(HERE / entry["file"])
     for key in ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias"):
-        torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=0)
+        torch.testing.assert_close(ours[key], theirs[f"state.{key}"], rtol=0, atol=0)
 
 
 def test_every_reference_file_is_used() -> None:

@@ -71,6 +71,10 @@ def test_profile_sizes_are_sorted_by_positions(tmp_path: Path) -> None:
         ('name = "x"\nmethods = []\n', ["methods", "at least 1"]),
         ('name = "x"\n[[methods]]\nnam = "edsr"\n', ["unknown key 'methods.", "did you mean 'name'"]),
         ('name = "x"\nscale = 2 2\n', ["at line 2"]),
+        (
+            'name = "x"\n[[methods]]\nname = "edsr"\nweights = "a.pt"\nstart = "b.pt"\n',
+            ["methods.0", "weights are used as they are, start begins a training: give one of them"],
+        ),
     ],
 )
 def test_a_mistake_names_file_key_and_what_is_allowed(tmp_path: Path, text: str, told: list[str]) -> None:

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from harness.profile import memory
 from harness.profile.memory import LiveBytes
 from methods import build_network
-from methods.nla.attention import fused_attention, plain_attention
+from methods.dense import fused_attention, plain_attention
 
 C = 8
 NETWORKS = {

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 import harness.plan
+import methods
 from harness.errors import UserError
 from harness.grid import read_grid
 from harness.plan import PlannedCell, plan
@@ -152,6 +154,9 @@ def test_an_exclusion_of_cell_keys_drops_cells_and_one_of_task_keys_drops_tasks(
         ({"methods": ["edrs"]}, "unknown method 'edrs': did you mean 'edsr'"),
         ({"methods": ["bicubik"]}, "did you mean 'bicubic'"),
         ({"methods": ["edsr"], "tables": "settings = { n_feat = 3 }"}, "Did you mean 'n_feats'"),
+        ({"methods": ["tests.plugins:STORED"]}, "its network is read from a file: give one as weights"),
+        ({"methods": ["spandrel"]}, "method 'spandrel': its network is read from a file: give one as weights"),
+        ({"methods": ["edsr"], "tables": 'start = "absent.pt"'}, "no weights file at absent.pt"),
         ({"methods": ["edsr"], "tables": "settings = { n_feats = 0 }"}, "n_feats must be at least 1, not 0"),
         ({"methods": ["edsr"], "tables": 'settings = { n_feats = "8" }'}, "n_feats must be a int, not '8'"),
         ({"methods": ["nlsn"], "tables": "[trunk]\nn_feats = 2"}, "reduction 4 leaves no channel of 2"),
@@ -189,3 +194,48 @@ def test_a_task_holds_no_path(write_grid: WriteGrid, image_folder: Path) -> None
     for cell in planned(write_grid("edsr", "bicubic", tables=SMALL)):
         described = str([dataclasses.asdict(task) for task in cell.tasks]) + str(cell.spec)
         assert str(image_folder.parent) not in described
+
+
+def test_parts_are_swept_by_name_with_the_settings_that_each_has(write_grid: WriteGrid) -> None:
+    tables = 'settings = { assign = ["spherical", "kmeans"], n_hashes = 2 }\n' + SMALL
+    spherical, kmeans = planned(write_grid("nlsn", tables=tables))
+    assert (spherical.label, kmeans.label) == ("NLSN spherical", "NLSN kmeans")
+    assert spherical.settings["n_hashes"] == kmeans.settings["n_hashes"] == 2
+    assert "n_clusters" in kmeans.settings
+    assert "draw" not in kmeans.settings
+
+
+def test_a_trunk_can_be_given_to_all(write_grid: WriteGrid) -> None:
+    trunk = '[trunk]\ntrunk = ["residual", "group"]\nn_feats = 8\nn_resblocks = 1\nn_resgroups = 3\n'
+    residual, group = planned(write_grid("nlsn", tables=trunk))
+    assert residual.settings["trunk"] == "residual"
+    assert "n_resgroups" not in residual.settings
+    assert group.settings["n_resgroups"] == 3
+
+
+def test_settings_under_released_names_make_the_same_cell(write_grid: WriteGrid) -> None:
+    released, ours = (
+        planned(write_grid("dnlan", tables=f"settings = {{ {name} = 5 }}\n{SMALL}"))
+        for name in ("n_hashlength", "hash_length")
+    )
+    assert released == ours
+
+
+def test_training_can_start_from_weights_of_another_scale(write_grid: WriteGrid, tmp_path: Path) -> None:
+    file = tmp_path / "x2.safetensors"
+    save_file(methods.build_network("edsr", 2, n_feats=8, n_resblocks=1).state_dict(), file)
+    scratch, started = planned(
+        write_grid("edsr", "edsr", top="scale = 3", tables=f'start = "{file}"\n' + SMALL),
+    )
+    assert (scratch.label, started.label) == ("EDSR from scratch", "EDSR x2.safetensors")
+    assert scratch.tasks[0].key != started.tasks[0].key
+    assert started.start == file
+    assert started.spec["start"]["file"] == "x2.safetensors"
+
+
+def test_a_network_from_a_file_is_called_after_it(write_grid: WriteGrid, tmp_path: Path) -> None:
+    file = tmp_path / "swin.safetensors"
+    save_file({"a": torch.ones(1)}, file)
+    (cell,) = planned(write_grid("tests.plugins:STORED", tables=f'weights = "{file}"'))
+    assert cell.label == "swin"
+    assert {task.kind for task in cell.tasks} == {"evaluate", "profile"}

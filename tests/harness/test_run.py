@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+import methods
 from harness.place import Place
 from harness.plan import PlannedCell
 from harness.records import Outcome, Status, Task
@@ -250,3 +251,32 @@ def test_ctrl_c_leaves_a_usable_store_and_a_page(write_grid: WriteGrid, place: P
     assert set(attempts(store)["status"]) == {"done"}
     assert not store.measurements(store.run_id()).empty
     store.close()
+
+
+def test_what_a_method_lacks_on_this_machine_skips_its_tasks(write_grid: WriteGrid, place: Place) -> None:
+    outcomes = go(write_grid("tests.plugins:UNAVAILABLE", sizes='"8x8"'), place)
+    assert statuses(outcomes) == [("train", "skipped"), ("evaluate", "skipped"), ("profile", "skipped")]
+    assert outcomes[0].reason == outcomes[2].reason == "the library of nobody is not installed"
+    assert outcomes[1].reason == "its training ended as skipped"
+
+
+def test_a_network_from_a_file_is_scored_and_profiled(write_grid: WriteGrid, place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "stored.safetensors"
+    save_file(methods.build_network(TINY, 2).state_dict(), file)
+    outcomes = go(write_grid("tests.plugins:STORED", tables=f'weights = "{file}"', sizes='"8x8"'), place)
+    assert statuses(outcomes) == [("evaluate", "done"), ("profile", "done")]
+
+
+def test_training_starts_from_given_weights_and_a_new_upsampler(
+    write_grid: WriteGrid, place: Place, tmp_path: Path
+) -> None:
+    file = tmp_path / "x2.safetensors"
+    started = methods.build_network("edsr", 2, n_feats=8, n_resblocks=1).state_dict()
+    save_file(started, file)
+    tables = f'start = "{file}"\n' + SMALL
+    path = write_grid("edsr", top="scale = 3", tables=tables, steps=1, budget="learning_rate = 1e-9", sizes='"8x8"')
+    outcomes = go(path, place)
+    assert statuses(outcomes) == [("train", "done"), ("evaluate", "done"), ("profile", "done")]
+    weights = load_file(place.cache.weights(outcomes[0].task.key))
+    assert weights["tail.0.0.weight"].shape[0] == 9 * 8
+    assert (weights["body.0.body.0.weight"] - started["body.0.body.0.weight"]).abs().max() < 1e-7

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from methods import build_attention
-from methods.bucketed import MAX_BUCKETS, BucketRecipe, bucket_count, route, seated, windowed
+from methods.bucketed import BucketRecipe
+from methods.dense import plain_attention
 from methods.interface import tokens
-from methods.nla.attention import plain_attention
+from methods.parts import Layers
+from methods.parts.assign import MAX_BUCKETS, Assign, Layout, bucket_count
 from methods.parts.fuse import ResidualAdd
+from methods.parts.routing import route, seated, windowed
 from methods.parts.score import Dot
-from methods.parts.value import PointwiseValue
+from methods.parts.value import Pointwise
 from methods.reference import dense, window_counts
 
 CHANNELS = 6
@@ -34,14 +37,15 @@ class Case(NamedTuple):
     chunk: int
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class FixedCodes:
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class FixedCodes(Assign):
     """An assignment that was decided elsewhere."""
 
     fixed: Tensor
 
-    def codes(self, match: Tensor, buckets: int) -> Tensor:
-        assert buckets >= 1
+    def codes(self, layers: Layers, match: Tensor, layout: Layout) -> Tensor:  # noqa: ARG002
+        assert layout.buckets >= 1
+        assert match.shape[1] == layout.height * layout.width
         assert not match.requires_grad
         return self.fixed
 
@@ -62,8 +66,8 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 def attention_of(case: Case, res_scale: float = 0.5) -> nn.Module:
     """Bucketed attention in float64 with random weights and the codes of `case`."""
-    parts = {"score": Dot(), "value": PointwiseValue(), "fuse": ResidualAdd(res_scale=res_scale)}
-    recipe = BucketRecipe(assign=FixedCodes(case.codes), reduction=2, chunk_size=case.chunk, **parts)
+    parts = {"score": Dot(), "value": Pointwise(), "fuse": ResidualAdd(res_scale=res_scale)}
+    recipe = BucketRecipe(assign=FixedCodes(fixed=case.codes), reduction=2, chunk_size=case.chunk, **parts)
     module = recipe.build(CHANNELS).double()
     with torch.no_grad():
         for seed, parameter in enumerate(module.parameters()):

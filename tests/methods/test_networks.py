@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods import build_network
+from methods import build_network, method
 from methods.catalogue import NETWORKS
 from methods.interface import NonLocal
 from methods.trunks import RGB_MEAN
@@ -17,7 +17,9 @@ from methods.trunks import RGB_MEAN
 
 def small(name: str, scale: int, **settings: Any) -> nn.Module:
     torch.manual_seed(0)
-    return build_network(name, scale, **{"n_feats": 8, "n_resblocks": 2, **settings})
+    sizes = {"n_feats": 8, "n_resblocks": 2, "n_resgroups": 2}
+    known = method(name).settings()
+    return build_network(name, scale, **{**{k: v for k, v in sizes.items() if k in known}, **settings})
 
 
 def attention_places(network: nn.Module) -> list[int]:
@@ -28,7 +30,7 @@ def attention_places(network: nn.Module) -> list[int]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_output_is_scale_times_the_size(name: str, scale: int) -> None:
     network = small(name, scale)
-    for batch, height, width in ((1, 5, 9), (2, 9, 4)):
+    for batch, height, width in ((1, 5, 13), (2, 17, 4)):
         out = network(torch.rand(batch, 3, height, width))
         assert out.shape == (batch, 3, scale * height, scale * width)
         assert out.isfinite().all()
@@ -62,7 +64,7 @@ def test_res_scale_reaches_blocks_and_attention() -> None:
     network = small("nlsn", 2, res_scale=0.25)
     assert network.body[0].recipe.fuse.res_scale == 0.25
     assert {block.res_scale for block in network.body[1:-1]} == {0.25}
-    assert small("nln", 2, res_scale=0.25).body[0].recipe.res_scale == 0.25
+    assert small("nln", 2, res_scale=0.25).body[0].recipe.fuse.res_scale == 0.25
 
 
 def trunk_by_hand(state: dict[str, Tensor], x: Tensor) -> Tensor:

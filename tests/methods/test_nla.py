@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from methods import build_attention
-from methods.nla.attention import fused_attention, plain_attention
+from methods.dense import fused_attention, plain_attention
 
 
 class Watcher(TorchDispatchMode):

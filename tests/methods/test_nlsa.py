@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from methods import build_attention
-from methods.parts.assign import SphericalLSH
+from methods.parts.assign import Layout, SphericalLSH
 
 
 def attention(**settings: float) -> nn.Module:
@@ -32,13 +32,13 @@ def seeded(module: nn.Module, x: Tensor, seed: int) -> Tensor:
 def test_codes_are_the_nearest_of_random_directions_and_their_opposites() -> None:
     match = embedding(2, 9, 3)
     torch.manual_seed(4)
-    codes = SphericalLSH(n_hashes=2).codes(match, 8)
+    codes = SphericalLSH(n_hashes=2).codes({}, match, Layout(3, 3, 1))
     torch.manual_seed(4)
-    directions = torch.randn(1, 3, 2, 4, dtype=torch.float64)[0]
+    directions = torch.randn(1, 3, 2, 5, dtype=torch.float64)[0]
     for b in range(2):
         for r in range(2):
             for token in range(9):
-                turned = [float(match[b, token] @ directions[:, r, i]) for i in range(4)]
+                turned = [float(match[b, token] @ directions[:, r, i]) for i in range(5)]
                 both = turned + [-t for t in turned]
                 assert codes[b, r, token] == both.index(max(both))
 
@@ -53,7 +53,7 @@ def test_codes_depend_on_direction_alone_and_opposites_are_half_a_turn_apart() -
 
 def seeded_codes(match: Tensor) -> Tensor:
     torch.manual_seed(1)
-    return SphericalLSH().codes(match, 10)
+    return SphericalLSH().codes({}, match, Layout(match.shape[1], 1, match.shape[1] // 10))
 
 
 def test_rounds_draw_apart() -> None:

@@ -1,0 +1,113 @@
+"""Parity: every method against reference tensors that the authors' released code computed.
+
+A folder of references holds `index.json` (what was built, from which settings and seed) and one safetensors file for
+each entry: weights, input, output, and for single attentions the gradient of `sum(output * cotangent)` with respect to
+the input. `released-keys-x2.json` lists keys and shapes of the released networks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from harness.errors import UserError
+from methods import build_attention, build_network
+from methods.fit import shapes_of
+from methods.interface import Carry
+
+TOLERANCE = 1e-5
+Tensors = dict[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Largest absolute differences to one reference; by what was compared: output, gradient, loss, keys."""
+
+    reference: str
+    method: str
+    differences: Mapping[str, float]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is within 1e-5; not a number is not."""
+        return all(difference <= TOLERANCE for difference in self.differences.values())
+
+
+def verify(folder: Path) -> Iterator[Parity]:
+    """Compare with every reference in `folder`, then keys and shapes of the released networks.
+
+    Raises:
+        UserError: there are no references in `folder`.
+    """
+    if not (index := folder / "index.json").is_file():
+        raise UserError(f"no reference tensors at {folder}: they come with a checkout, in tests/golden")
+    for entry in json.loads(index.read_text(encoding="utf-8")):
+        yield compare(folder, entry)
+    released = json.loads((folder / "released-keys-x2.json").read_text(encoding="utf-8"))
+    for name, shapes in released.items():
+        yield _compare_keys(name, shapes)
+
+
+def compare(folder: Path, entry: Mapping[str, Any], **execution: str) -> Parity:
+    """Build what `entry` of the index describes, load its weights, run it once, and compare."""
+    tensors = load_file(folder / entry["file"])
+    module: Any = _built(entry, execution)
+    module.train(entry.get("train_mode", False)).load_state_dict(_taken(tensors, "state."))
+    x = tensors["input"].requires_grad_()
+    torch.manual_seed(entry["forward_seed"])
+    output = module(x)
+    differences = {"output": _difference(output, tensors["output"])}
+    if "cotangent" in tensors:
+        (gradient,) = torch.autograd.grad(output, x, tensors["cotangent"], retain_graph=True)
+        differences["gradient"] = _difference(gradient, tensors["grad_input"])
+    if "contrastive_loss" in tensors:
+        differences["loss"] = _difference(module.contrastive_loss, tensors["contrastive_loss"].squeeze())
+    if "output2" in tensors:
+        differences |= _shared(module, entry, tensors)
+    return Parity(reference=entry["file"].removesuffix(".safetensors"), method=entry["kind"], differences=differences)
+
+
+def _built(entry: Mapping[str, Any], execution: Mapping[str, Any]) -> nn.Module:
+    if entry["level"] == "network":
+        return build_network(entry["kind"], **entry["args"], **execution)
+    settings = dict(entry["hyperparameters"])
+    channels = settings.pop("channel", None) or settings.pop("channels")
+    return build_attention(entry["kind"], channels, **settings, **execution)
+
+
+def _shared(first: nn.Module, entry: Mapping[str, Any], tensors: Tensors) -> dict[str, float]:
+    """LCoA's collaboration: a second attention that is fed with the first one's output and reuses its affinity."""
+    second, carry = _built(entry, {}).eval(), Carry()
+    second.load_state_dict(_taken(tensors, "state2."))
+    output = second(first(tensors["input"], carry), carry)
+    affinity: Any = carry.affinity
+    return {
+        "shared": _difference(output, tensors["output2"]),
+        "weights": _difference(affinity.weights, tensors["attention_map"]),
+        "log mass": _difference(affinity.lse.flatten(2), tensors["bucket_score"]),
+    }
+
+
+def _compare_keys(name: str, shapes: Mapping[str, list[int]]) -> Parity:
+    """How many keys of the released network at scale 2 are missing here, unexpected, or of another shape."""
+    with torch.device("meta"):
+        ours = shapes_of(build_network(name, 2).state_dict())
+    theirs = {key: tuple(shape) for key, shape in shapes.items()}
+    unlike = len(ours.items() ^ theirs.items())
+    return Parity(reference=f"released-{name}-x2", method=name, differences={"keys": float(unlike)})
+
+
+def _taken(tensors: Tensors, prefix: str) -> Tensors:
+    return {key.removeprefix(prefix): tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> float:
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    return float((ours.detach() - theirs).abs().max())

@@ -1,0 +1,156 @@
+"""Kernel attention with random features, and the contrastive loss that makes it sharp in training.
+
+`y = phi(q) [phi(k)^T v] / (phi(q) . sum phi(k))`, where `phi(u) = m^-1/2 (exp(P u - |u|^2 / 2) + 1e-4)` has inner
+products that approximate `exp(q . k)`: O(n m c) time and O(n m) memory. Training also computes the exact scores of all
+pairs for the loss, O(n^2).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from methods.interface import Carry, Conv2d, NonLocal, feature_map, reduced, tokens
+from methods.parts import Sizes
+from methods.parts.fuse import FUSES, Fuse, ResidualAdd
+from methods.settings import choice, require_positive
+
+NORM_FLOOR, FEATURE_FLOOR, RATIO_FLOOR = 5e-5, 1e-4, 1e-6
+RELEVANT, IRRELEVANT = slice(0, 15), slice(50, 65)
+"""Ranks, from the largest score, of the keys a query should be close to and far from."""
+MARGIN = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KernelRecipe:
+    """`n_features` random features; queries and keys of length `sqrt(amplification)`.
+
+    From the share `contrastive_from` of a training on, `contrastive_weight` times the contrastive loss joins the loss;
+    weight 0 leaves it out. Every `redraw_every` training steps the projection is drawn anew; 0: never.
+    """
+
+    fuse: Fuse = choice(FUSES, keep=("res_scale",), default=ResidualAdd())
+    reduction: int = 4
+    n_features: int = 128
+    amplification: float = 6.0
+    contrastive_weight: float = 1e-3
+    contrastive_from: float = 0.1
+    redraw_every: int = 640
+
+    def __post_init__(self) -> None:
+        require_positive(self, "reduction", "n_features")
+        for name in ("contrastive_weight", "contrastive_from", "redraw_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        if self.amplification <= 0:
+            raise ValueError(f"amplification must be above 0, not {self.amplification}")
+
+    def build(self, channels: int) -> NonLocal:
+        """The attention module for `channels` channels.
+
+        Raises:
+            ValueError: the reduction leaves no channel for queries and keys.
+        """
+        return KernelAttention(channels, self)
+
+
+class KernelAttention(NonLocal):
+    """Keys `conv_match1.0`, `conv_match2.0`, `conv_assembly.0`, and the buffer `attn_fn.projection_matrix`."""
+
+    def __init__(self, channels: int, recipe: KernelRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        match = reduced(channels, recipe.reduction)
+        self.conv_match1 = nn.Sequential(Conv2d(channels, match, 1))
+        self.conv_match2 = nn.Sequential(Conv2d(channels, match, 1))
+        self.conv_assembly = nn.Sequential(Conv2d(channels, channels, 1))
+        self.attn_fn = RandomFeatures(recipe.n_features, match)
+        for name, layer in recipe.fuse.layers(Sizes(channels, match, 1, 1)).items():
+            self.add_module(name, layer)
+        self.contrastive = recipe.contrastive_weight > 0
+        self.contrastive_loss: Tensor | None = None
+        """Of the last training forward, not weighted."""
+
+    def forward(self, x: Tensor, carry: Carry | None = None) -> Tensor:  # noqa: ARG002 - nothing is shared
+        """`x [b c h w] -> y [b c h w]`.
+
+        Raises:
+            ValueError: in training, too few positions for the contrastive loss.
+        """
+        length = math.sqrt(self.recipe.amplification)
+        query, key = (
+            length * F.normalize(tokens(f(x)), dim=-1, eps=NORM_FLOOR) for f in (self.conv_match1, self.conv_match2)
+        )
+        self.contrastive_loss = contrastive_loss(query, key) if self.training and self.contrastive else None
+        merged = kernel_attention(self.attn_fn(query), self.attn_fn(key), tokens(self.conv_assembly(x)))
+        return self.recipe.fuse.fuse(self.layers, x, feature_map(merged, x))
+
+    def begin_step(self, step: int, steps: int) -> None:
+        """Turn the contrastive loss on when it is due, and draw the projection anew when that is."""
+        recipe = self.recipe
+        self.contrastive = recipe.contrastive_weight > 0 and step >= recipe.contrastive_from * steps
+        if recipe.redraw_every and step and step % recipe.redraw_every == 0:
+            self.attn_fn.redraw()
+
+    def training_loss(self) -> Tensor | None:
+        """The weighted contrastive loss."""
+        return None if self.contrastive_loss is None else self.recipe.contrastive_weight * self.contrastive_loss
+
+
+class RandomFeatures(nn.Module):
+    """Tokens `[b l d]` to positive features `[b l m]`, by the buffer `projection_matrix [m d]`."""
+
+    projection_matrix: Tensor
+
+    def __init__(self, features: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("projection_matrix", orthogonal_gaussian(features, channels))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """`m^-1/2 (exp(P u - |u|^2 / 2) + 1e-4)`."""
+        projection = self.projection_matrix.to(u)
+        exponent = u @ projection.T - u.square().sum(dim=-1, keepdim=True) / 2
+        return (exponent.exp() + FEATURE_FLOOR) / math.sqrt(len(projection))
+
+    @torch.no_grad()
+    def redraw(self) -> None:
+        """Another projection from the global generator."""
+        features, channels = self.projection_matrix.shape
+        self.projection_matrix.copy_(orthogonal_gaussian(features, channels))
+
+
+def kernel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """`query [b l m]`, `key [b l m]`, both positive, `value [b l c]` to `[b l c]`, never holding a score matrix."""
+    normaliser = query @ key.sum(dim=1).unsqueeze(-1)
+    out: Tensor = query @ (key.transpose(1, 2) @ value) / normaliser
+    return out
+
+
+def contrastive_loss(query: Tensor, key: Tensor) -> Tensor:
+    """`mean(relu(1 - log(mean(relevant) / (mean(irrelevant) + 1e-6))))` over queries.
+
+    `exp(q . k)` sorted from the largest: the first 15 are relevant, those of rank 50 to 64 irrelevant.
+
+    Raises:
+        ValueError: there are fewer than 65 positions.
+    """
+    if query.shape[1] < IRRELEVANT.stop:
+        raise ValueError(
+            f"the contrastive loss compares keys up to rank {IRRELEVANT.stop}: it needs an input of at least "
+            f"{IRRELEVANT.stop} positions, not {query.shape[1]}"
+        )
+    scores = (query @ key.transpose(1, 2)).exp().sort(dim=-1, descending=True).values
+    relevant, irrelevant = (scores[..., ranks].mean(dim=-1) for ranks in (RELEVANT, IRRELEVANT))
+    return (MARGIN - (relevant / (irrelevant + RATIO_FLOOR)).log()).relu().mean()
+
+
+def orthogonal_gaussian(features: int, channels: int) -> Tensor:
+    """`[m d]`: stacked random orthogonal `d x d` matrices, cut to `m` rows, each as long as a Gaussian vector."""
+    blocks = [torch.linalg.qr(torch.randn(channels, channels)).Q.T for _ in range(math.ceil(features / channels))]
+    lengths = torch.randn(features, channels).norm(dim=1, keepdim=True)
+    rows: Tensor = lengths * torch.cat(blocks)[:features]
+    return rows
