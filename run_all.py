@@ -143,7 +143,8 @@ def load(
     loaded = load_file(file)
     say = _console().print
     say(f"{loaded.fit}", style="bold", highlight=False)
-    say(f"{loaded.parameters:,} parameters, {loaded.provenance.tensors} tensors", highlight=False)
+    trained = f"trained on values up to {loaded.provenance.rgb_range}"
+    say(f"{loaded.parameters:,} parameters, {loaded.provenance.tensors} tensors, {trained}", highlight=False)
     say(f"SHA-256 {loaded.provenance.sha256}", highlight=False, soft_wrap=True)
     told = (f"{name} {value}" for name, value in loaded.settings.items() if name not in loaded.fit.settings)
     say(f"taken as released, or told by the file to be so: {', '.join(told)}", highlight=False)

@@ -145,7 +145,8 @@ class _Resolved:
         """What the network computes: method, settings, code; how it is executed left out."""
         settings = {k: v for k, v in self.settings.items() if k not in self.plugin.execution}
         code = code_version(self.address.partition(":")[0])
-        return {"method": self.cell.method, "settings": settings, "scale": self.cell.scale, "code": code}
+        known = {"method": self.cell.method, "settings": settings, "scale": self.cell.scale, "code": code}
+        return known | ({"file": self.weights_sha256} if isinstance(self.plugin, FromFile) else {})
 
 
 def _resolve(cell: Cell) -> _Resolved:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Carry, Conv2d, NonLocal, feature_map, reduced, tokens
+from methods.interface import Carry, Conv2d, NonLocal, feature_map, full_precision, reduced, tokens
 from methods.parts import Part, Sizes
 from methods.parts.assign import Assign, FlyHash, Layout, RandomBuckets, SpatialWindow, SphericalLSH, SuperBitLSH
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
@@ -127,7 +127,9 @@ class BucketedAttention(NonLocal):
         recipe = self.recipe
         match = tokens(self.conv_match(x))
         layout = Layout(x.shape[-2], x.shape[-1], recipe.chunk_size)
-        routing = route(recipe.assign.codes(self.layers, match.detach(), layout), recipe.chunk_size)
+        with full_precision(match):
+            codes = recipe.assign.codes(self.layers, match.detach(), layout)
+        routing = route(codes, recipe.chunk_size)
         query = seated(match, routing)
         key = windowed(seated(F.normalize(match, dim=-1, eps=NORM_FLOOR), routing))
         return attend(recipe.score.logits(self.layers, x, query, key, routing), routing)

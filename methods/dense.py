@@ -112,19 +112,23 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def sparsemax(scores: Tensor, topk: int) -> Tensor:
-    """The projection of each row of `scores [.. l]` onto the simplex, its support sought among `topk` entries first."""
+    """The projection of each row of `scores [.. l]` onto the simplex, its support sought among `topk` entries first.
+
+    In float32 at least: half precision cannot count the entries of a row.
+    """
+    scores = scores.to(torch.promote_types(precision := scores.dtype, torch.float32))
     shifted = scores - scores.amax(dim=-1, keepdim=True)
     width = min(topk, scores.shape[-1])
     while True:
         largest = shifted.topk(width, dim=-1).values
         mass = largest.cumsum(dim=-1)
         rank = torch.arange(1, width + 1, device=scores.device, dtype=scores.dtype)
-        support = (1 + rank * largest > mass).sum(dim=-1, keepdim=True)
+        support = (1 + rank * largest > mass).sum(dim=-1, keepdim=True).clamp_min(1)
         if width == scores.shape[-1] or not has_data(support) or not bool((support == width).any()):
             break
         width = min(2 * width, scores.shape[-1])
     threshold = (mass.gather(-1, support - 1) - 1) / support
-    return (shifted - threshold).relu()
+    return (shifted - threshold).relu().to(precision)
 
 
 def _projection(inputs: int, outputs: int) -> nn.Sequential:

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from methods.settings import Scalar
@@ -60,7 +62,12 @@ class Recipe(Protocol):
 
 
 class Trunk(Protocol):
-    """A frozen choice of sizes that builds a network with a recipe's attention in its slots."""
+    """A frozen choice of sizes that builds a network with a recipe's attention in its slots.
+
+    `of_attention` names those settings that mean nothing without attention.
+    """
+
+    of_attention: ClassVar[frozenset[str]]
 
     def build(self, scale: int, recipe: Recipe | None) -> nn.Module:
         """The network `[b 3 h w] -> [b 3 scale*h scale*w]`, both in [0, 1]."""
@@ -126,6 +133,11 @@ def reduced(channels: int, reduction: int) -> int:
     if channels < reduction:
         raise ValueError(f"reduction {reduction} leaves no channel of {channels}")
     return channels // reduction
+
+
+def full_precision(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Autocast switched off on the device of `tensor`, for sums and comparisons that half precision would spoil."""
+    return contextlib.nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)
 
 
 def has_data(tensor: Tensor) -> bool:

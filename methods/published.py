@@ -46,9 +46,10 @@ class Method:
         """
         trunk, recipe = self._chosen(chosen)
         names = {inner: own for own, inner in self.recipe_names.items()}
-        return settings_of(_Base(trunk=trunk)) | {
-            names.get(name, name): value for name, value in settings_of(recipe).items()
-        }
+        own = settings_of(_Base(trunk=trunk))
+        if recipe is None:
+            return {name: value for name, value in own.items() if name not in trunk.of_attention}
+        return own | {names.get(name, name): value for name, value in settings_of(recipe).items()}
 
     def build(self, scale: int, settings: Mapping[str, Scalar]) -> nn.Module:
         """The network at `scale`, with `settings` replacing released values.

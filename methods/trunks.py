@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,10 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)
 class ResidualTrunk:
     """EDSR's flat body of residual blocks (Lim et al., CVPRW 2017), an attention first and after every 8th block.
 
-    Without a recipe the body is EDSR's own. `res_scale` scales each block's branch.
+    Without a recipe the body is EDSR's own, and `attention_every` no setting. `res_scale` scales each block's branch.
     """
+
+    of_attention: ClassVar = frozenset({"attention_every"})
 
     n_feats: int = 256
     n_resblocks: int = 32
@@ -45,6 +48,8 @@ class GroupTrunk:
 
     A group returns `x + res_scale * conv3x3(attention(blocks(x)))`; its blocks are residual with scale 1.
     """
+
+    of_attention: ClassVar = frozenset[str]()
 
     n_feats: int = 256
     n_resgroups: int = 10

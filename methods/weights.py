@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from methods.fit import fit
+from methods.trunks import RGB_MEAN
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 SHOWN_KEYS = 3
@@ -25,12 +26,17 @@ State = Mapping[str, Tensor]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where weights came from: file name, SHA-256 of the file, number of tensors; `fresh` keys it did not bring."""
+    """Where weights came from: file name, SHA-256 of the file, number of tensors; `fresh` keys it did not bring.
+
+    `rgb_range` is the largest value of the images it was trained on: 255 for EDSR's own checkpoints, whose first and
+    last convolutions are rescaled, so that the network computes the same on values from 0 to 1.
+    """
 
     file: str
     sha256: str
     tensors: int
     fresh: tuple[str, ...] = ()
+    rgb_range: int = 1
 
 
 def load_weights(network: nn.Module, path: str | Path, *, new_upsampler: bool = False) -> Provenance:
@@ -44,13 +50,13 @@ def load_weights(network: nn.Module, path: str | Path, *, new_upsampler: bool = 
             the network and settings that the file does fit.
     """
     path = Path(path)
-    state = read_state(path)
+    state, rgb_range = _in_unit_range(read_state(path))
     own = network.state_dict()
     fresh = _unfit_upsampler(own, state) if new_upsampler else ()
     kept = {key: tensor for key, tensor in state.items() if not (new_upsampler and _is_stale(key, own, fresh))}
     _check_fit({key: t for key, t in own.items() if key not in fresh}, kept, state, path)
     network.load_state_dict(kept | {key: own[key] for key in fresh})
-    return Provenance(file=path.name, sha256=file_hash(path), tensors=len(kept), fresh=fresh)
+    return Provenance(file=path.name, sha256=file_hash(path), tensors=len(kept), fresh=fresh, rgb_range=rgb_range)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -104,6 +110,21 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
         raise ValueError(f"{path} holds no state dict: a table of tensors by name was expected")
     return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+
+
+def _in_unit_range(state: State) -> tuple[State, int]:
+    """`state` as a network of images in [0, 1], and the range it was trained on.
+
+    `f(x) = g(255 x) / 255` for a network `g` of images from 0 to 255: its head sees values 255 times as large, its
+    last convolution gives them, and the mean colour between is the same colour in other units.
+    """
+    mean = 255 * torch.tensor(RGB_MEAN)
+    shift = state.get("sub_mean.bias")
+    if shift is None or shift.shape != mean.shape or not torch.allclose(shift.float(), -mean, atol=0.1):
+        return state, 1
+    factors = {"head.0.weight": 255, "tail.1.weight": 1 / 255, "tail.1.bias": 1 / 255}
+    factors |= {"sub_mean.bias": 1 / 255, "add_mean.bias": 1 / 255}
+    return {key: tensor * factors[key] if key in factors else tensor for key, tensor in state.items()}, 255
 
 
 def _unfit_upsampler(own: State, state: State) -> tuple[str, ...]:

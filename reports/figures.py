@@ -28,6 +28,8 @@ from reports.tables import TIMES, fixed, shown
 HEIGHT = 3.0
 LEGEND_ROW = 0.19
 """Inches that a row of the legend adds to a figure."""
+LONGEST_OF_TWO, LONGEST_NAME, LONGEST_ENTRY = 18, 32, 44
+"""Letters of an entry where two stand side by side, of a name that more follows, and of an entry with a whole row."""
 
 AXES = {
     "forward_s": ("Forward time [ms]", 1e-3),
@@ -119,8 +121,10 @@ def growth_figures(cost: Cost, grown: Sequence[Growth], looks: Mapping[str, Look
 
 def _growth(cost: Cost, quantity: str, grown: Sequence[Growth], looks: Mapping[str, Look], name: str) -> Figure:
     what, unit = AXES[quantity]
-    entries = {g.label: f"{shortened(g.label)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in grown}
-    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries)) as canvas:
+    entries = {
+        g.label: f"{shortened(g.label, LONGEST_NAME)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in grown
+    }
+    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries.values())) as canvas:
         axes = canvas.subplots()
         _lines(axes, grown, unit, looks)
         axes.set(xlabel="n = h · w of the input", ylabel=what, title=f"{what.split(' [')[0]} {TIMES}{cost.scale}")
@@ -174,7 +178,7 @@ def _training(
 ) -> Figure:
     curves = losses.pivot_table(index="step", columns="label", values="value", aggfunc="mean")
     entries = {label: text for label, text in names.items() if label in curves}
-    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries)) as canvas:
+    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries.values())) as canvas:
         axes = canvas.subplots()
         for label, width in zip(entries, _widths(len(entries)), strict=True):
             _curve(axes, curves[label].dropna(), looks[label], width, raw=len(entries) <= MOST_RAW_CURVES)
@@ -203,8 +207,12 @@ def _widths(count: int) -> list[float]:
     return widths
 
 
+def _legend_columns(entries: Collection[str]) -> int:
+    return 2 if all(len(entry) <= LONGEST_OF_TWO for entry in entries) else 1
+
+
 def _legend_rows(entries: Collection[str]) -> int:
-    return math.ceil(len(entries) / 2)
+    return math.ceil(len(entries) / _legend_columns(entries))
 
 
 def _legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look]) -> None:
@@ -215,7 +223,8 @@ def _legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look
         Line2D([], [], color=series_colour(looks[k].series), marker=looks[k].marker, markeredgecolor=PAGE)
         for k in entries
     ]
-    canvas.legend(handles, [shortened(text) for text in entries.values()], loc="outside lower left", ncol=2)
+    texts = [shortened(text, LONGEST_ENTRY) for text in entries.values()]
+    canvas.legend(handles, texts, loc="outside lower left", ncol=_legend_columns(entries.values()))
 
 
 def log_ticks(axes: Axes, direction: str) -> None:

@@ -20,9 +20,9 @@ OFFSETS = ((8, 0), (-8, 0), (0, 9), (0, -9), (7, 7), (-7, 7), (7, -7), (-7, -7),
 """Where a name may stand, in points from its point, best first."""
 
 
-def shortened(label: str) -> str:
+def shortened(label: str, longest: int = LONGEST) -> str:
     """A label that fits into a figure."""
-    return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
+    return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
 def place_names(axes: Axes, points: Mapping[str, tuple[float, float]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Dynamic non-local attention (DNLA) and DNLAN, the group trunk that carries it: buckets by FlyHash."""
+"""Decoupled non-local attention (DNLA) and DNLAN, the group trunk that carries it: buckets by FlyHash."""
 
 from methods.bucketed import BucketRecipe
 from methods.parts.assign import FlyHash

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Carry, Conv2d, NonLocal, feature_map, reduced, tokens
+from methods.interface import Carry, Conv2d, NonLocal, feature_map, full_precision, reduced, tokens
 from methods.parts import Sizes
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
 from methods.settings import choice, require_positive
@@ -124,10 +124,16 @@ class RandomFeatures(nn.Module):
 
 
 def kernel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """`query [b l m]`, `key [b l m]`, both positive, `value [b l c]` to `[b l c]`, never holding a score matrix."""
-    normaliser = query @ key.sum(dim=1).unsqueeze(-1)
-    out: Tensor = query @ (key.transpose(1, 2) @ value) / normaliser
-    return out
+    """`query [b l m]`, `key [b l m]`, both positive, `value [b l c]` to `[b l c]`, never holding a score matrix.
+
+    In float32 at least, also under autocast: sums over all keys pass what float16 can hold.
+    """
+    wide = torch.promote_types(value.dtype, torch.float32)
+    with full_precision(value):
+        query, key, values = query.to(wide), key.to(wide), value.to(wide)
+        normaliser = query @ key.sum(dim=1).unsqueeze(-1)
+        out: Tensor = query @ (key.transpose(1, 2) @ values) / normaliser
+    return out.to(value.dtype)
 
 
 def contrastive_loss(query: Tensor, key: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class Drawn(Assign):
     """An assignment by random axes.
 
     `draw` "redraw" takes them from PyTorch's global generator at every forward, as the released code does, also when
-    testing; "frozen" takes them once from a generator of their own, seeded by `draw_seed`, and keeps them as buffers.
+    testing; "frozen" takes them once from a generator of their own, seeded by `draw_seed`, and keeps them.
     With one bucket there is nothing to hash: all codes are 0 and nothing is drawn.
     """
 
@@ -113,7 +113,7 @@ class SphericalLSH(Drawn):
 class SuperBitLSH(Drawn):
     """Super-bit hashing: `code = argmax(m A)` with an orthogonal `A [d n]` per round, and no opposites.
 
-    Orthogonal columns while `n <= d`, orthonormal rows beyond. DLSN, Mei et al., 2022, after Ji et al., NeurIPS 2012.
+    Orthogonal columns while `n <= d`, orthonormal rows beyond. DLSN, Su et al., 2022, after Ji et al., NeurIPS 2012.
     The decomposition that makes them orthogonal runs on the CPU, as released.
     """
 

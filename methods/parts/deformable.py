@@ -53,10 +53,14 @@ class ModulatedDeformableConv(nn.Module):
 
 
 def deformable_conv(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None, mask: Tensor) -> Tensor:
-    """The equation above: `x [b c h w]`, `offset [b 18 h w]`, `weight [o c 3 3]`, `mask [b 9 h w]` to `[b o h w]`."""
+    """The equation above: `x [b c h w]`, `offset [b 18 h w]`, `weight [o c 3 3]`, `mask [b 9 h w]` to `[b o h w]`.
+
+    Sampled in float32 at least: half precision cannot number the pixels of an image.
+    """
     batch, channels, height, width = x.shape
-    grid = _positions(offset).flatten(1, 2)
-    samples = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    grid = _positions(offset.to(wide)).flatten(1, 2)
+    samples = F.grid_sample(x.to(wide), grid, mode="bilinear", padding_mode="zeros", align_corners=False).to(x.dtype)
     samples = samples.view(batch, channels, TAPS, height, width) * mask.unsqueeze(1)
     out = torch.einsum("bcthw,oct->bohw", samples, weight.flatten(2))
     return out if bias is None else out + bias.view(-1, 1, 1)

@@ -24,25 +24,26 @@ def draw(
     A seeded draw is made in float32 on the CPU, so that precision and device do not change it.
     """
     if generator is not None:
-        return kind(shape, generator=generator).to(like.device)
+        return kind(shape, generator=generator, dtype=torch.float32).to(like.device)
     return kind(shape, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)
 
 
 class Axes(nn.Module):
-    """Keeps the axes of a frozen draw: one non-persistent buffer for each shape that was ever asked for.
+    """Keeps the axes of a frozen draw, once for each layout and device that was ever asked for.
 
-    What is drawn depends on `seed` and the shape alone, so a network rebuilt from its weights hashes as before.
+    What is drawn depends on `seed` and the layout alone, so a network rebuilt from its weights hashes as before. They
+    are no buffers, because a module that is turned to half precision would round them, and hash otherwise.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed
+        self.kept: dict[tuple[Any, torch.device], Tensor] = {}
 
     def drawn(self, drawer: Drawer, match: Tensor, layout: Any) -> Tensor:
         """The axes for `layout`, drawn the first time."""
-        name = f"for_{layout.height}x{layout.width}"
-        if name not in self._buffers:
+        key = (layout, match.device)
+        if key not in self.kept:
             with torch.inference_mode(mode=False):
-                generator = torch.Generator().manual_seed(self.seed)
-                self.register_buffer(name, drawer(match, layout, generator), persistent=False)
-        return self.get_buffer(name)
+                self.kept[key] = drawer(match, layout, torch.Generator().manual_seed(self.seed))
+        return self.kept[key]

@@ -239,3 +239,12 @@ def test_a_network_from_a_file_is_called_after_it(write_grid: WriteGrid, tmp_pat
     (cell,) = planned(write_grid("tests.plugins:STORED", tables=f'weights = "{file}"'))
     assert cell.label == "swin"
     assert {task.kind for task in cell.tasks} == {"evaluate", "profile"}
+
+
+def test_two_networks_from_files_share_no_task(write_grid: WriteGrid, tmp_path: Path) -> None:
+    files = [tmp_path / f"{value}.safetensors" for value in (1, 2)]
+    for value, file in enumerate(files):
+        save_file({"a": torch.full((1,), float(value))}, file)
+    tables = f'weights = "{files[0]}"\n[[methods]]\nname = "tests.plugins:STORED"\nweights = "{files[1]}"'
+    first, second = planned(write_grid("tests.plugins:STORED", tables=tables))
+    assert not {task.key for task in first.tasks} & {task.key for task in second.tasks}

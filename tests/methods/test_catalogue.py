@@ -69,7 +69,7 @@ def test_what_is_no_method_is_told(name: str, message: str) -> None:
             {"n_hash": 2},
             "unknown setting of nlsn 'n_hash'. Did you mean 'n_hashes'? Known: assign, attention_every, ",
         ),
-        ("edsr", {"chunk_size": 2}, "unknown setting of edsr 'chunk_size'. Known: attention_every, n_feats, "),
+        ("edsr", {"chunk_size": 2}, "unknown setting of edsr 'chunk_size'. Known: n_feats, n_resblocks, "),
         ("nln", {"backend": "pain"}, "unknown backend 'pain'. Did you mean 'plain'? Known: fused, plain."),
         ("edsr", {"n_feats": "64"}, "n_feats must be a int, not '64'"),
         ("edsr", {"n_feats": 64.0}, "n_feats must be a int, not 64.0"),
@@ -139,7 +139,8 @@ def test_attentions_that_cannot_be_are_told(name: str, settings: dict[str, Any],
         methods.build_attention(name, 8, **settings)
 
 
-TRUNK = {"trunk": "residual", "n_feats": 256, "n_resblocks": 32, "res_scale": 0.1, "attention_every": 8}
+BLOCKS = {"trunk": "residual", "n_feats": 256, "n_resblocks": 32, "res_scale": 0.1}
+TRUNK = BLOCKS | {"attention_every": 8}
 GROUPS = {"trunk": "group", "n_feats": 256, "n_resgroups": 10, "n_resblocks": 4, "res_scale": 0.1}
 SPHERICAL = {"assign": "spherical", "n_hashes": 4, "draw": "redraw", "draw_seed": 0}
 PLAIN = {"score": "dot", "value": "pointwise", "fuse": "add"}
@@ -148,7 +149,7 @@ PLAIN = {"score": "dot", "value": "pointwise", "fuse": "add"}
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("edsr", TRUNK),
+        ("edsr", BLOCKS),
         ("nln", TRUNK | {"weighting": "softmax", "fuse": "add", "reduction": 2, "backend": "plain"}),
         (
             "nlsn",

@@ -57,7 +57,7 @@ def test_images_of_a_batch_do_not_see_each_other(name: str) -> None:
 )
 def test_attention_stands_first_and_after_every_eighth_block(settings: dict[str, int], places: list[int]) -> None:
     assert attention_places(small("nlsn", 2, **settings)) == places
-    assert attention_places(small("edsr", 2, **settings)) == []
+    assert attention_places(small("edsr", 2, n_resblocks=settings["n_resblocks"])) == []
 
 
 def test_res_scale_reaches_blocks_and_attention() -> None:

@@ -206,3 +206,27 @@ def test_hash_of_a_state_depends_on_keys_types_shapes_and_values(other: State) -
 def test_hash_of_a_state_sees_values_not_layout() -> None:
     x = torch.randn(4, 3, 2, 2)
     assert state_hash({"a": x}) == state_hash({"a": x.to(memory_format=torch.channels_last)})
+
+
+def test_weights_trained_on_values_up_to_255_are_rescaled(tmp_path: Path) -> None:
+    """EDSR's own checkpoints: the mean colour in them tells their range."""
+    source = network(1).double()
+    for shift in (source.sub_mean, source.add_mean):
+        shift.bias.data *= 255
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    target = network(2).double()
+    assert load_weights(target, tmp_path / "w.safetensors").rgb_range == 255
+    x = torch.rand(1, 3, 5, 6, dtype=torch.float64)
+    outputs = []
+    for run in (lambda: target(x), lambda: source(255 * x) / 255):
+        torch.manual_seed(0)
+        outputs.append(run())
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-6)
+
+
+def test_other_weights_are_left_as_they_are(state: State, tmp_path: Path) -> None:
+    state["sub_mean.bias"] = torch.tensor([-114.0, 0.0, 3.0])
+    save_file(state, tmp_path / "w.safetensors")
+    target = network(2)
+    assert load_weights(target, tmp_path / "w.safetensors").rgb_range == 1
+    assert same(target.state_dict(), state)

@@ -5,7 +5,7 @@ import matplotlib as mpl
 import pytest
 
 from reports.cost import costs
-from reports.figures import growth_figures, quality_figures, tick_places, training_figures
+from reports.figures import _legend, growth_figures, quality_figures, tick_places, training_figures
 from reports.frames import Frames
 from reports.labels import place_names
 from reports.palette import DARK, LIGHT, MARKERS, looks
@@ -69,6 +69,18 @@ def test_drawing_leaves_no_style_behind(frames: Make) -> None:
 
 def test_the_legend_names_the_fitted_exponents(figures: list[Figure]) -> None:
     assert "NLSN: n^1.00" in figures[3].svg
+
+
+@pytest.mark.parametrize("length", [3, 18, 19, 44, 90])
+def test_a_legend_stays_inside_its_figure(length: int) -> None:
+    words = "LCoAN with n_hashes 4 and chunk_size 96: n^1.02 (?) or the like, and much more to say about it"
+    entries = {str(i): f"{i} {words}"[:length] for i in range(6)}
+    with drawing(5.0) as canvas:
+        _legend(canvas, entries, looks(list(entries)))
+        canvas.canvas.draw()
+        (legend,) = canvas.legends
+        assert all(text.get_window_extent().x1 <= canvas.bbox.x1 for text in legend.get_texts())
+        assert all(text.get_text().endswith("…") == (length > 44) for text in legend.get_texts())
 
 
 def test_colour_and_marker_tell_72_methods_apart() -> None:
