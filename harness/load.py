@@ -11,7 +11,8 @@ import torch
 
 from harness.errors import UserError
 from harness.grid import Scalar
-from methods import Fit, Provenance, fit, load_weights, method
+from methods import Fit, Provenance, load_weights, method
+from methods.fit import first_of, nearest_fit
 from methods.weights import read_state
 
 PROBE = 24
@@ -48,9 +49,7 @@ def load(path: Path) -> Loaded:
             compute a finite image.
     """
     try:
-        found = fit(read_state(path))
-        if found is None:
-            raise UserError(f"{path} fits no network of the catalogue; nothing was loaded")
+        found = _fitting(path)
         network = found.build().eval()
         provenance = load_weights(network, path)
     except ValueError as error:
@@ -61,3 +60,13 @@ def load(path: Path) -> Loaded:
         raise UserError(f"{path} fits {found}, but what it computes is not finite")
     parameters = sum(p.numel() for p in network.parameters())
     return Loaded(path=path, fit=found, provenance=provenance, parameters=parameters)
+
+
+def _fitting(path: Path) -> Fit:
+    nearest = nearest_fit(read_state(path))
+    if nearest is None:
+        raise UserError(f"{path} holds no network of this family: no head and upsampler were found in its keys")
+    found, problems = nearest
+    if problems:
+        raise UserError(f"{path} fits no network of the catalogue. Nearest is {found}: {first_of(problems)}")
+    return found

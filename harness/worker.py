@@ -28,6 +28,7 @@ from methods.interface import FromFile, UnavailableError
 from methods.weights import load_weights, state_hash
 
 PROGRESS_EVERY_S = 0.1
+LOSS = "L1, and the mean of what attention modules add"
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -143,7 +144,7 @@ class _Work:
             save_weights(error.state, self.cache.last_good(task.key))
             raise
         save_weights(state, self.cache.weights(task.key))
-        return {"records": tuple(records), "protocol": {"loss": "L1", "device": job.device, "threads": job.threads}}
+        return {"records": tuple(records), "protocol": {"loss": LOSS, "device": job.device, "threads": job.threads}}
 
     def _evaluate(self, task: Task) -> dict[str, Any]:
         network = self._network(task)

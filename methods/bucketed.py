@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
@@ -49,9 +50,13 @@ class Affinity(NamedTuple):
 
 
 def attend(scores: Tensor, routing: Routing) -> Affinity:
-    """Softmax over each window, with the log-sum-exp that weighs the round: scores `[b r n c 3c]`."""
-    lse = scores.logsumexp(dim=-1)
-    return Affinity(routing, (scores - lse.unsqueeze(-1)).exp(), lse)
+    """Softmax over each window, with the log-sum-exp that weighs the round: scores `[b r n c 3c]`.
+
+    In float32 at least, since half precision would spoil the difference of two large numbers.
+    """
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    lse = wide.logsumexp(dim=-1)
+    return Affinity(routing, (wide - lse.unsqueeze(-1)).exp().to(scores.dtype), lse)
 
 
 def aggregate(affinity: Affinity, values: Tensor) -> Tensor:
@@ -60,7 +65,7 @@ def aggregate(affinity: Affinity, values: Tensor) -> Tensor:
     out = (weights @ windowed(seated(values, routing))).flatten(2, 3)
     out = out.gather(2, routing.seat_of.unsqueeze(-1).expand(-1, -1, -1, out.shape[-1]))
     share = lse.flatten(2).gather(2, routing.seat_of).softmax(dim=1)
-    return (share.unsqueeze(-1) * out).sum(dim=1)
+    return (share.unsqueeze(-1).to(out.dtype) * out).sum(dim=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

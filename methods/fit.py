@@ -17,6 +17,7 @@ from methods.settings import Scalar
 
 State = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
+SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,16 +39,37 @@ class Fit:
 
 def fit(state: State) -> Fit | None:
     """The network of the catalogue whose keys and shapes are those of `state`; None if there is none."""
-    shapes = shapes_of(state)
-    found = _sizes(shapes)
-    scale = found.pop("scale", 0)
+    found = nearest_fit(state)
+    return found[0] if found and not found[1] else None
+
+
+def nearest_fit(state: State) -> tuple[Fit, list[str]] | None:
+    """The network that `state` comes nearest to, and what sets them apart; None if it is not of this family."""
+    theirs = shapes_of(state)
+    sizes = _sizes(theirs)
+    scale = sizes.pop("scale", 0)
+    found: list[tuple[Fit, list[str]]] = []
     for name in NETWORKS if scale else ():
-        plugin = method(name)
-        released = plugin.settings()
-        settings = {k: v for k, v in found.items() if k in released and released[k] != v}
-        if shapes == _shapes(name, scale, settings):
-            return Fit(name=name, scale=scale, settings=settings)
-    return None
+        released = method(name).settings()
+        settings = {k: v for k, v in sizes.items() if k in released and released[k] != v}
+        ours = _shapes(name, scale, settings)
+        if ours is not None:
+            found.append((Fit(name=name, scale=scale, settings=settings), misfits(ours, theirs)))
+    return min(found, key=lambda each: len(each[1]), default=None)
+
+
+def misfits(ours: Shapes, theirs: Shapes) -> list[str]:
+    """What a network's shapes and a file's have not in common, key by key, in words."""
+    problems = [f"missing {key} {shape}" for key, shape in ours.items() if key not in theirs]
+    problems += [f"unexpected {key} {shape}" for key, shape in theirs.items() if key not in ours]
+    shared = ((key, shape, theirs[key]) for key, shape in ours.items() if key in theirs)
+    return problems + [f"{key} is {there} in the file, {here} here" for key, here, there in shared if here != there]
+
+
+def first_of(problems: list[str]) -> str:
+    """The first few of `problems`, and how many more there are."""
+    more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    return "; ".join(problems[:SHOWN]) + more
 
 
 def shapes_of(state: State) -> Shapes:

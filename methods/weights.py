@@ -14,11 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from methods.fit import fit
+from methods.fit import first_of, fit, misfits, shapes_of
 from methods.trunks import RGB_MEAN
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
-SHOWN_KEYS = 3
 UPSAMPLER = "tail.0."
 
 State = Mapping[str, Tensor]
@@ -138,16 +137,8 @@ def _is_stale(key: str, own: State, fresh: tuple[str, ...]) -> bool:
 
 
 def _check_fit(own: State, brought: State, state: State, path: Path) -> None:
-    problems = [f"missing {key} {tuple(own[key].shape)}" for key in own if key not in brought]
-    problems += [f"unexpected {key} {tuple(brought[key].shape)}" for key in brought if key not in own]
-    problems += [
-        f"{key} is {tuple(brought[key].shape)} in the file, {tuple(own[key].shape)} here"
-        for key in own
-        if key in brought and own[key].shape != brought[key].shape
-    ]
+    problems = misfits(shapes_of(own), shapes_of(brought))
     if problems:
-        more = f"; and {len(problems) - SHOWN_KEYS} more" if len(problems) > SHOWN_KEYS else ""
         found = fit(state)
-        advice = f". The file fits {found}" if found else ". It fits no network of the catalogue"
-        shown = "; ".join(problems[:SHOWN_KEYS])
-        raise ValueError(f"{path} does not fit this network: {shown}{more}{advice}")
+        advice = f"The file fits {found}" if found else "It fits no network of the catalogue"
+        raise ValueError(f"{path} does not fit this network: {first_of(problems)}. {advice}")
