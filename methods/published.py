@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from methods.interface import RELEASED, SCALES, Recipe, Trunk
+from methods.interface import RELEASED, SCALES, Recipe, Trunk, attention_modules
 from methods.settings import Scalar, choice, our_names, require_known, settings_of, with_settings
 from methods.trunks import TRUNKS, ResidualTrunk
 
@@ -61,7 +61,9 @@ class Method:
             raise ValueError(f"scale must be one of {SCALES}, not {scale!r}")
         trunk, recipe = self._chosen(settings)
         require_known(f"setting of {self.name}", our_names(settings), self.settings(settings))
-        return trunk.build(scale, recipe)
+        network = trunk.build(scale, recipe)
+        _check_sharing(network, recipe)
+        return network
 
     def _chosen(self, chosen: Mapping[str, Scalar]) -> tuple[Trunk, Recipe | None]:
         """Trunk and recipe with `chosen` settings; names that neither has are left alone."""
@@ -70,3 +72,10 @@ class Method:
         for_recipe |= {inner: chosen[own] for own, inner in self.recipe_names.items() if own in chosen}
         trunk = with_settings(_Base(trunk=self.trunk), chosen).trunk
         return trunk, None if self.recipe is None else with_settings(self.recipe, for_recipe)
+
+
+def _check_sharing(network: nn.Module, recipe: Recipe | None) -> None:
+    """Raise `ValueError` if later attentions shall reuse the affinity of one that is not there."""
+    share_from, attentions = getattr(recipe, "share_from", 0), len(attention_modules(network))
+    if share_from > attentions:
+        raise ValueError(f"share_from names the attention {share_from} of a network that has {attentions}")

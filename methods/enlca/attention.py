@@ -1,7 +1,7 @@
 """Kernel attention with random features, and the contrastive loss that makes it sharp in training.
 
 `y = phi(q) [phi(k)^T v] / (phi(q) . sum phi(k))`, where `phi(u) = m^-1/2 (exp(P u - |u|^2 / 2) + 1e-4)` has inner
-products that approximate `exp(q . k)`: O(n m c) time and O(n m) memory. Training also computes the exact scores of all
+products near `exp(q . k)`: O(n m c) time and O(n m) memory. Training also computes the exact scores of all
 pairs for the loss, O(n^2).
 """
 
@@ -155,7 +155,11 @@ def contrastive_loss(query: Tensor, key: Tensor) -> Tensor:
 
 
 def orthogonal_gaussian(features: int, channels: int) -> Tensor:
-    """`[m d]`: stacked random orthogonal `d x d` matrices, cut to `m` rows, each as long as a Gaussian vector."""
+    """`[m d]`: stacked random orthogonal `d x d` matrices, cut to `m` rows, each as long as a Gaussian vector.
+
+    As released, the signs are those of the decomposition, not random, so rows lean to one side and the features do not
+    tend to the exact exponential as `m` grows.
+    """
     blocks = [torch.linalg.qr(torch.randn(channels, channels)).Q.T for _ in range(math.ceil(features / channels))]
     lengths = torch.randn(features, channels).norm(dim=1, keepdim=True)
     rows: Tensor = lengths * torch.cat(blocks)[:features]

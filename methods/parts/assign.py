@@ -167,8 +167,9 @@ class RandomBuckets(Drawn):
     """A control: buckets drawn without looking at the tokens."""
 
     def axes(self, match: Tensor, layout: Layout, generator: torch.Generator | None) -> Tensor:
-        """`[r l]`: a uniform number per position and round, times the number of buckets."""
-        return layout.buckets * draw(torch.rand, (self.n_hashes, match.shape[1]), match, generator)
+        """`[r l]`: a bucket per position and round, each as likely as the others."""
+        uniform = draw(torch.rand, (self.n_hashes, match.shape[1]), match, generator)
+        return (layout.buckets * uniform).long().clamp(max=layout.buckets - 1)
 
     def hashed(self, match: Tensor, axes: Tensor) -> Tensor:
         """The same codes for every image of the batch."""

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from methods.interface import Conv2d, reduced
+from methods.interface import Conv2d
 from methods.parts import Layers, Part, Sizes
 
 SQUEEZE = 16
@@ -62,7 +62,9 @@ class ContrastAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        inner = reduced(channels, SQUEEZE)
+        if channels < SQUEEZE:
+            raise ValueError(f"texture fidelity needs at least {SQUEEZE // 2} channels, not {channels // 2}")
+        inner = channels // SQUEEZE
         self.conv_du = nn.Sequential(Conv2d(channels, inner, 1), nn.ReLU(), Conv2d(inner, channels, 1), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:

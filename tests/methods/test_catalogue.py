@@ -87,6 +87,11 @@ def test_what_is_no_method_is_told(name: str, message: str) -> None:
         ("nlsn", {"trunk": "groups"}, "unknown trunk 'groups'. Did you mean 'group'? Known: group, residual."),
         ("nlsn", {"draw": "frosen"}, "unknown draw 'frosen'. Did you mean 'frozen'? Known: frozen, redraw."),
         ("nlsn", {"k_size": 2}, "k_size must be odd to keep the size of an image, not 2"),
+        (
+            "lcoan",
+            {"n_feats": 8, "n_resgroups": 2, "share_from": 3},
+            "share_from names the attention 3 of a network that has 2",
+        ),
         ("nlsn", {"share_from": -1}, "share_from must be at least 0, not -1"),
         ("dnlan", {"hash_length": -1}, "hash_length must be at least 0, not -1"),
         ("lcoan", {"ema_decay": 1.5}, "ema_decay must lie between 0 and 1, not 1.5"),
@@ -95,7 +100,7 @@ def test_what_is_no_method_is_told(name: str, message: str) -> None:
         ("enlcn", {"contrastive_weight": -1}, "contrastive_weight must be at least 0, not -1.0"),
         ("enlcn", {"amplification": 0}, "amplification must be above 0, not 0.0"),
         ("hspan", {"topk": 0}, "topk must be at least 1, not 0"),
-        ("dtfn", {"n_feats": 4}, "reduction 16 leaves no channel of 8"),
+        ("dtfn", {"n_feats": 4}, "texture fidelity needs at least 8 channels, not 4"),
     ],
 )
 def test_settings_that_cannot_be_are_told(name: str, settings: dict[str, Any], message: str) -> None:
