@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from harness.data import app as data
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ REFERENCES = Path(__file__).with_name("tests") / "golden"
 USER_MISTAKE, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=True, pretty_exceptions_enable=False)
+app.add_typer(data, name="data")
 
 GridFile = Annotated[Path, typer.Argument(help="Grid file (TOML); a bare name is looked up in harness/grids/.")]
 Out = Annotated[Path, typer.Option(help="Folder for store, cache, logs and report.")]

@@ -6,24 +6,21 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import importlib.util
-import tomllib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from datasets.naming import nearest
+from datasets.layouts import files_in, folder_name, image_name
+from datasets.manifest import entry, files_of, folders_of
 from datasets.resize import Border, Image, imresize
 
 if TYPE_CHECKING:
     import PIL.Image
 
-MANIFEST = Path(__file__).with_name("manifest.toml")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MODES = ("L", "RGB", "P", "1")
+AS_GIVEN: Literal["as given"] = "as given"
 
 
 class Pair(NamedTuple):
@@ -38,15 +35,20 @@ class Pair(NamedTuple):
 class ImageSet:
     """The images of one set at one scale; files are decoded when iterated, never kept.
 
-    The low-resolution image is the high-resolution one, cropped to a multiple of the scale (top left kept) and shrunk
-    by `imresize` with `border`.
+    The high-resolution image is cropped to a multiple of the scale (top left kept). The low-resolution one is the file
+    that `given` names for it, and `border` is "as given"; without such files it is the high-resolution image shrunk by
+    `imresize` with `border`.
     """
 
     name: str
     files: tuple[Path, ...]
     scale: int
     window: int | None = None
-    border: Border = "symmetric"
+    border: Border | Literal["as given"] = "symmetric"
+    given: Mapping[Path, Path] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.border != AS_GIVEN or self.given.keys() >= set(self.files)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -55,7 +57,11 @@ class ImageSet:
         return map(self.pair, self.files)
 
     def pair(self, file: Path) -> Pair:
-        """The pair made from one file of the set."""
+        """The pair made from one file of the set.
+
+        Raises:
+            ValueError: an image cannot be read or vanishes at this scale, or the two do not fit; the message names it.
+        """
         image = read_image(file)
         if self.window is not None:
             image = _centre(image, self.window)
@@ -63,7 +69,16 @@ class ImageSet:
         if not height or not width:
             raise ValueError(f"{file} is smaller than one pixel at scale {self.scale}")
         hr = np.ascontiguousarray(image[:height, :width])
-        return Pair(file.stem, hr, imresize(hr, 1 / self.scale, self.border))
+        return Pair(image_name(file), hr, self._lr(file, hr))
+
+    def _lr(self, file: Path, hr: Image) -> Image:
+        if self.border != AS_GIVEN:
+            return imresize(hr, 1 / self.scale, self.border)
+        lr = read_image(self.given[file])
+        if tuple(self.scale * side for side in lr.shape[:2]) != hr.shape[:2]:
+            sizes = [f"{image.shape[0]}x{image.shape[1]}" for image in (lr, hr)]
+            raise ValueError(f"{self.given[file]} is {sizes[0]}, which times {self.scale} is not {sizes[1]} of {file}")
+        return lr
 
     def lr_size(self, file: Path) -> tuple[int, int]:
         """Height and width of the low-resolution image of one file, from its header alone."""
@@ -75,13 +90,10 @@ class ImageSet:
         """SHA-256 over file contents in order and over all that shapes the pairs; no path goes in."""
         digest = hashlib.sha256(f"{self.scale} {self.window} {self.border}".encode())
         for file in self.files:
-            digest.update(file.stem.encode() + hashlib.sha256(file.read_bytes()).digest())
+            digest.update(image_name(file).encode() + hashlib.sha256(file.read_bytes()).digest())
+            if lr := self.given.get(file):
+                digest.update(hashlib.sha256(lr.read_bytes()).digest())
         return digest.hexdigest()
-
-
-def names() -> list[str]:
-    """The sets of the manifest."""
-    return sorted(_manifest())
 
 
 def is_folder(name: str) -> bool:
@@ -89,21 +101,30 @@ def is_folder(name: str) -> bool:
     return "/" in name
 
 
-def load(name: str, scale: int, border: Border = "symmetric") -> ImageSet:
+def called(name: str) -> str:
+    """How the set `name` is called: itself, or the part of a folder's path that tells it from others."""
+    return folder_name(name) if is_folder(name) else name
+
+
+def load(name: str, scale: int, border: Border | None = None) -> ImageSet:
     """The set called `name`, or the images of the folder `name` if it is written as a path.
 
+    Low-resolution images that come with it are used as they are; others are made with `border`, symmetric by default.
+    Naming a `border` makes all of them.
+
     Raises:
-        ValueError: an unknown name, a folder that does not exist or holds no image.
+        ValueError: an unknown name, a set that is not in the data folder or not whole, or what `files_in` refuses.
     """
-    if is_folder(name):
-        return ImageSet(name=Path(name).name, files=_images_in(Path(name)), scale=scale, border=border)
-    if name not in (manifest := _manifest()):
-        raise ValueError(
-            f"unknown data set {name!r}: {nearest(name, manifest)} A folder of images is written as a path."
-        )
-    entry = manifest[name]
-    files = tuple(_skimage_folder() / image for image in entry["images"])
-    return ImageSet(name=name, files=files, scale=scale, window=entry.get("window"), border=border)
+    window = None if is_folder(name) else entry(name).window
+    files = files_in(Path(name), scale) if is_folder(name) else files_of(name, scale)
+    given = files.lr if border is None else {}
+    chosen = AS_GIVEN if given else border or "symmetric"
+    return ImageSet(name=called(name), files=files.hr, scale=scale, window=window, border=chosen, given=given)
+
+
+def places(name: str) -> list[Path]:
+    """The folders where the images of a set, or of a folder written as a path, are; none if they are not there."""
+    return [Path(name)] * Path(name).is_dir() if is_folder(name) else folders_of(name)
 
 
 def read_image(file: Path) -> Image:
@@ -148,31 +169,6 @@ def _fault(image: PIL.Image.Image) -> str | None:
     if "transparency" in image.info:
         return "transparency"
     return "16 bits a channel" if any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else None
-
-
-@functools.cache
-def _manifest() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
-
-
-def _skimage_folder() -> Path:
-    """Where scikit-image keeps its bundled images; found without importing it."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise ValueError("the built-in images come with scikit-image, which is not installed")
-    return Path(spec.origin).parent / "data"
-
-
-def _images_in(folder: Path) -> tuple[Path, ...]:
-    if not folder.is_dir():
-        raise ValueError(f"no folder of images at {folder}")
-    files = tuple(sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES))
-    stems = Counter(file.stem for file in files)
-    if twice := [stem for stem, count in stems.items() if count > 1]:
-        raise ValueError(f"{folder} has several images called {twice[0]!r}, whose scores could not be told apart")
-    if not files:
-        raise ValueError(f"no image in {folder}: looked for {', '.join(SUFFIXES)}")
-    return files
 
 
 def _centre(image: Image, side: int) -> Image:

@@ -13,8 +13,9 @@ from torch import nn
 
 from datasets.resize import Image
 from datasets.sets import ImageSet, Pair
+from harness import metrics
 from harness.inference import super_resolve
-from harness.metrics import luma, psnr, ssim
+from harness.metrics import luma
 from harness.records import Artifact, Record
 
 CROP_SIDE = 40
@@ -51,11 +52,7 @@ def evaluate(
 
 def scores(pair: Pair, sr: Image, images: ImageSet) -> list[Record]:
     """Every quality metric of one image."""
-    values = {
-        "psnr_y": psnr(sr, pair.hr, crop=images.scale),
-        "psnr_y_rounded": psnr(sr, pair.hr, crop=images.scale, rounded=True),
-        "ssim_y": ssim(sr, pair.hr, crop=images.scale),
-    }
+    values = metrics.scores(sr, pair.hr, crop=images.scale)._asdict()
     return [Record(metric=m, value=v, dataset=images.name, image=pair.name) for m, v in values.items()]
 
 

@@ -17,7 +17,7 @@ import torch
 import datasets
 import methods
 from datasets.naming import nearest
-from datasets.sets import ImageSet, is_folder
+from datasets.sets import ImageSet, called
 from harness.errors import UserError
 from harness.exclusions import check_exclusions, excluded
 from harness.grid import Cell, Grid, Scalar, TrainBudget
@@ -94,8 +94,8 @@ def image_set(name: str, scale: int) -> ImageSet:
 
 
 def set_name(name: str) -> str:
-    """How a set is called in the store: its name, or the last part of a folder's path."""
-    return Path(name).name if is_folder(name) else name
+    """How a set is called in the store: its name, or the part of a folder's path that tells it from others."""
+    return called(name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,24 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import datasets
 import methods
 from datasets.cache import decoded
 from datasets.patches import PatchSource
-from harness.metrics import psnr, ssim
+from harness.metrics import psnr, scores, ssim
 from harness.records import Outcome, Record, Status, Task
 from harness.store import Store, Wanted
 from reports import write_report
 from tests.stores import make_store
 
-HD = (720, 1280, 3)
+LARGE = (1356, 2040, 3)
+"""An image of DIV2K."""
 
 
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, HD, dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, LARGE, dtype=np.uint8)
 
 
 @pytest.mark.parametrize(("name", "settings"), [("nla", {}), ("nla", {"backend": "fused"}), ("nlsa", {})], ids=str)
@@ -39,13 +41,30 @@ def test_attention_forward(benchmark: BenchmarkFixture, name: str, settings: dic
     assert y.shape == x.shape
 
 
-def test_imresize(benchmark: BenchmarkFixture, image: np.ndarray) -> None:
-    assert benchmark(datasets.imresize, image, 1 / 2).shape == (360, 640, 3)
+resizings = pytest.mark.parametrize("scale", [1 / 2, 1 / 3, 1 / 4, 2, 3], ids="x{:.2f}".format)
+
+
+@resizings
+def test_imresize(benchmark: BenchmarkFixture, image: np.ndarray, scale: float) -> None:
+    benchmark.group = f"imresize x{scale:.2f}"
+    assert benchmark(datasets.imresize, image, scale).shape == (round(1356 * scale), round(2040 * scale), 3)
+
+
+@resizings
+def test_imresize_of_pillow(benchmark: BenchmarkFixture, image: np.ndarray, scale: float) -> None:
+    """Beside `test_imresize`, which should not take longer than twice this."""
+    benchmark.group = f"imresize x{scale:.2f}"
+    size = (round(2040 * scale), round(1356 * scale))
+    assert benchmark(Pillow.fromarray(image).resize, size, Pillow.Resampling.BICUBIC).size == size
 
 
 def test_metrics(benchmark: BenchmarkFixture, image: np.ndarray) -> None:
     noisy = np.bitwise_xor(image, 1)
     assert benchmark(lambda: (psnr(noisy, image, crop=2), ssim(noisy, image, crop=2)))[0] > 40
+
+
+def test_scores(benchmark: BenchmarkFixture, image: np.ndarray) -> None:
+    assert benchmark(scores, np.bitwise_xor(image, 1), image, crop=2).psnr_y > 40
 
 
 def test_patch_loading(benchmark: BenchmarkFixture, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""`imresize` against MATLAB's description of it, written out pixel by pixel, and against values known beforehand."""
+"""`imresize` against MATLAB's description of it, written out pixel by pixel, against its plain sums in double precision
+and against values known beforehand.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from datasets import imresize
+import datasets
+from datasets import imresize, resize
 from datasets.resize import taps
 
 Image = NDArray[np.uint8]
@@ -89,6 +92,82 @@ def test_equals_the_definition_on_tiny_images(
     levels = np.linspace(0, 255, contrast).astype(np.uint8)
     image = levels[noise(height, width, seed=seed) % np.uint8(contrast - 1)]
     np.testing.assert_array_equal(imresize(image, float(factor), border), resized_plane(image, factor, border))
+
+
+def plain(image: Image, scale: float, border: str) -> Image:
+    """`imresize` in double precision and nothing else, tap by tap over the whole image."""
+    for axis in (0, 1):
+        plan = taps(image.shape[axis], float(scale), border)
+        shape = [-1 if a == axis else 1 for a in range(image.ndim)]
+        total = np.zeros(())
+        for source, weight in zip(plan.source.T, plan.weight.T, strict=True):
+            total = total + weight.reshape(shape) * image.take(source, axis=axis)
+        image = np.floor(total + 0.5).clip(0, 255).astype(np.uint8)
+    return image
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    scale=st.one_of(st.sampled_from([1 / 8, 1 / 4, 1 / 3, 1 / 2, 1, 2, 3, 4, 8]), st.floats(0.01, 5)),
+    shape=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    channels=st.sampled_from([(), (1,), (3,), (5,)]),
+    step=st.sampled_from([1, 27, 64, 81, 255]),
+    border=st.sampled_from(["symmetric", "replicate"]),
+    seed=st.integers(0, 2**32),
+)
+def test_equals_the_plain_sums(
+    scale: float, shape: tuple[int, int], channels: tuple[int, ...], step: int, border: str, seed: int
+) -> None:
+    """Levels in steps of 27, 64 and 81 put many sums on exact halves: weights are multiples of 1/54, 1/128, 1/162."""
+    image = noise(*shape, *channels, seed=seed) // np.uint8(step) * np.uint8(step)
+    np.testing.assert_array_equal(imresize(image, scale, border), plain(image, scale, border))
+
+
+@borders
+@pytest.mark.parametrize("scale", [1 / 4, 1 / 3, 1 / 2, 0.37, 2, 2.5, 3])
+def test_equals_the_plain_sums_on_photographs(scale: float, border: str) -> None:
+    for pair in datasets.load("builtin-test", 1):
+        image = pair.hr[:250, :331]
+        np.testing.assert_array_equal(imresize(image, scale, border), plain(image, scale, border))
+
+
+@borders
+@pytest.mark.parametrize(("shape", "scale"), [((1, 1), 1e-3), ((1, 1, 3), 500), ((5, 3), 1e-3), ((1, 90), 40)])
+def test_extreme_scales(shape: tuple[int, ...], scale: float, border: str) -> None:
+    image = noise(*shape)
+    np.testing.assert_array_equal(imresize(image, scale, border), plain(image, scale, border))
+
+
+def test_neither_threads_nor_their_number_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(90, 70, 3)
+    expected = imresize(image, 1 / 3)
+    monkeypatch.setattr(resize, "SMALL", 0)
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(resize, "THREADS", threads)
+        np.testing.assert_array_equal(imresize(image, 1 / 3), expected)
+
+
+@pytest.mark.parametrize("scale", [1 / 8, 1 / 4, 1 / 3, 1 / 2, 0.37, 0.01, 1, 2, 3, 4, 2.5])
+def test_single_precision_errs_within_the_margin(scale: float) -> None:
+    """Whatever is further from a half than the margin is thus rounded as in double precision."""
+    values = noise(500, 2000)
+    plan = resize._blocks(500, scale, "symmetric", 16)
+    line = np.concatenate((values[plan.before], values, values[plan.after]))
+    windows = [line[start : start + plan.span] for start in plan.start]
+    single = np.concatenate([w @ x.astype(np.float32) for w, x in zip(plan.weight, windows, strict=True)])
+    exact = taps(500, scale)
+    double = np.stack([w @ values[s].astype(float) for s, w in zip(exact.source, exact.weight, strict=True)])
+    assert np.abs(single[: len(double)] - double).max() <= plan.margin
+
+
+@pytest.mark.parametrize(("scale", "exact"), [(1 / 4, True), (1 / 2, True), (2, True), (4, True), (1 / 3, False)])
+def test_sums_of_binary_fractions_have_no_margin(scale: float, exact: bool) -> None:
+    assert (resize._blocks(40, scale, "symmetric", 16).margin == 0) == exact
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3), (4, 0), (4, 4, 0)])
+def test_an_empty_image_stays_empty(shape: tuple[int, ...]) -> None:
+    assert imresize(np.zeros(shape, np.uint8), 0.5).shape == (*(math.ceil(n / 2) for n in shape[:2]), *shape[2:])
 
 
 @borders

@@ -21,6 +21,7 @@ from datasets import imresize
 from datasets.sets import ImageSet, image_size, read_image
 
 Image = NDArray[np.uint8]
+BUILT_IN = ("builtin-test", "builtin-train")
 
 
 def noise(*shape: int, seed: int = 0) -> Image:
@@ -37,8 +38,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", datasets.names())
-def test_every_set_of_the_manifest_loads(name: str) -> None:
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_set_loads(name: str) -> None:
     images = datasets.load(name, 3)
     assert len(images) == len(images.files) > 0
     for file, pair in zip(images.files, images, strict=True):
@@ -50,7 +51,7 @@ def test_every_set_of_the_manifest_loads(name: str) -> None:
 
 
 def test_no_image_stands_in_two_sets() -> None:
-    contents = [file.read_bytes() for name in datasets.names() for file in datasets.load(name, 2).files]
+    contents = [file.read_bytes() for name in BUILT_IN for file in datasets.load(name, 2).files]
     assert len(set(contents)) == len(contents)
 
 
@@ -97,17 +98,20 @@ def test_an_image_that_vanishes_at_its_scale_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("builtin-tests", "unknown data set 'builtin-tests': did you mean 'builtin-test'? Allowed: builtin-test, "),
-        (
-            "qqq",
-            "unknown data set 'qqq': Allowed: builtin-test, builtin-train. A folder of images is written as a path.",
-        ),
+        ("builtin-tests", "unknown data set 'builtin-tests': did you mean 'builtin-test'? Allowed: B100, "),
+        ("set5", "unknown data set 'set5': did you mean 'Set5'? Allowed: B100, "),
+        ("qqq", "unknown data set 'qqq': Allowed: B100, "),
         ("./absent", "no folder of images at absent"),
     ],
 )
 def test_a_set_that_does_not_exist_is_told(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         datasets.load(name, 2)
+
+
+def test_an_unknown_name_is_told_how_folders_are_written() -> None:
+    with pytest.raises(ValueError, match=r"builtin-train\. A folder of images is written as a path\.$"):
+        datasets.load("qqq", 2)
 
 
 def test_two_images_of_one_name_are_refused_since_their_scores_could_not_be_told_apart(folder: Path) -> None:
@@ -160,6 +164,54 @@ def test_fingerprint_depends_on_scale_window_and_border(folder: Path) -> None:
     ]
     assert len({images.fingerprint for images in sets}) == len(sets)
     assert ImageSet(name="renamed", files=files, scale=2).fingerprint == sets[0].fingerprint
+
+
+def benchmark(root: Path, *names: str, scale: int = 2) -> Path:
+    """A set as EDSR's archive has it, whose low-resolution images nobody would make."""
+    for number, name in enumerate(names):
+        save(root / "HR" / f"{name}.png", noise(9, 12, 3, seed=number))
+        save(root / "LR_bicubic" / f"X{scale}" / f"{name}x{scale}.png", noise(9 // scale, 12 // scale, 3, seed=9))
+    return root
+
+
+def save(file: Path, image: Image) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Pillow.fromarray(image).save(file)
+
+
+def test_low_resolution_images_that_come_along_are_used_as_they_are(tmp_path: Path) -> None:
+    images = datasets.load(str(benchmark(tmp_path / "Set", "a", "b")), 2)
+    assert (images.name, images.border) == ("Set", "as given")
+    for file, pair in zip(images.files, images, strict=True):
+        np.testing.assert_array_equal(pair.lr, noise(4, 6, 3, seed=9))
+        np.testing.assert_array_equal(pair.hr, read_image(file)[:8])
+        assert images.lr_size(file) == pair.lr.shape[:2]
+
+
+@pytest.mark.parametrize("border", ["symmetric", "replicate"])
+def test_a_border_that_is_asked_for_makes_all_low_resolution_images(
+    tmp_path: Path, border: datasets.resize.Border
+) -> None:
+    images = datasets.load(str(benchmark(tmp_path / "Set", "a")), 2, border)
+    assert images.border == border
+    (pair,) = images
+    np.testing.assert_array_equal(pair.lr, imresize(pair.hr, 1 / 2, border))
+
+
+def test_fingerprint_covers_the_low_resolution_images_that_come_along(tmp_path: Path) -> None:
+    root = benchmark(tmp_path / "Set", "a", "b")
+    before = datasets.load(str(root), 2).fingerprint
+    save(root / "LR_bicubic" / "X2" / "ax2.png", noise(4, 6, 3, seed=8))
+    assert datasets.load(str(root), 2).fingerprint != before
+    assert datasets.load(str(root), 2, "symmetric").fingerprint != before
+
+
+def test_a_pair_whose_sizes_do_not_fit_is_told_by_name(tmp_path: Path) -> None:
+    root = benchmark(tmp_path / "Set", "a")
+    save(root / "LR_bicubic" / "X2" / "ax2.png", noise(5, 6, 3))
+    message = f"{root}/LR_bicubic/X2/ax2.png is 5x6, which times 2 is not 8x12 of {root}/HR/a.png"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        list(datasets.load(str(root), 2))
 
 
 def png16(image: Image) -> bytes:

@@ -37,7 +37,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> Pa
 
 def test_help_lists_every_verb_and_each_has_help_of_its_own() -> None:
     overview = command("--help")
-    for verb in ("run", "plan", "report", "export", "load", "verify"):
+    for verb in ("run", "plan", "report", "export", "data", "load", "verify"):
         assert verb in overview.stdout
         own = command(verb, "--help")
         assert own.returncode == 0

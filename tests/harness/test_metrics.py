@@ -15,7 +15,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import datasets
-from harness.metrics import luma, psnr, ssim
+from harness.metrics import BLOCK, REACH, TILE, Scores, luma, psnr, scores, ssim
 
 Image = NDArray[np.uint8]
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
@@ -60,6 +60,44 @@ def test_equal_to_scikit_image_on_rgb(image: Image, crop: int) -> None:
     assert psnr(worse, image, crop=crop, channel="rgb") == pytest.approx(expected, rel=1e-6)
     expected = structural_similarity(theirs, ours, channel_axis=-1, **WANG)
     assert ssim(worse, image, crop=crop, channel="rgb") == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((2 * BLOCK + 1, TILE + REACH + 1), id="one row and column beyond whole strips and tiles"),
+        pytest.param((BLOCK + REACH, TILE + REACH), id="whole strips and tiles"),
+        pytest.param((2 * BLOCK + REACH - 1, TILE + BLOCK + 5), id="a last strip without a window"),
+        pytest.param((11, 11), id="one window"),
+        pytest.param((11, 2 * TILE), id="one row of windows"),
+    ],
+)
+@pytest.mark.parametrize("channel", ["y", "rgb"])
+def test_no_strip_or_tile_is_seen_in_the_values(shape: tuple[int, int], channel: Any) -> None:
+    image = noise(*shape, 3)
+    worse = noisy(image, 30)
+    ours, theirs = (i / 1.0 if channel == "rgb" else rgb2ycbcr(i)[..., :1] for i in (worse, image))
+    expected = structural_similarity(theirs, ours, channel_axis=-1, **WANG)
+    assert ssim(worse, image, crop=0, channel=channel) == pytest.approx(expected, rel=0, abs=1e-9)
+    expected = peak_signal_noise_ratio(theirs, ours, data_range=255)
+    assert psnr(worse, image, crop=0, channel=channel) == pytest.approx(expected, rel=0, abs=1e-9)
+
+
+@few
+@given(st.integers(13, 80), st.integers(13, 80), st.integers(0, 1), st.integers(0, 99))
+def test_scores_are_those_of_the_single_metrics(height: int, width: int, crop: int, seed: int) -> None:
+    image = noise(height, width, 3, seed=seed)
+    worse = noisy(image, 9)
+    apart = Scores(
+        psnr(worse, image, crop=crop), psnr(worse, image, crop=crop, rounded=True), ssim(worse, image, crop=crop)
+    )
+    assert scores(worse, image, crop=crop) == pytest.approx(apart, rel=1e-12)
+    assert scores(image, image, crop=crop) == (math.inf, math.inf, 1)
+
+
+def test_scores_want_a_whole_window() -> None:
+    with pytest.raises(ValueError, match=re.escape("crop 2 leaves less than 11 pixels of an image of (13, 30)")):
+        scores(noise(13, 30, 3), noise(13, 30, 3), crop=2)
 
 
 def rounded_luma(image: Image) -> NDArray[np.float64]:

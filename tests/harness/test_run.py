@@ -243,7 +243,7 @@ def test_ctrl_c_leaves_a_usable_store_and_a_page(write_grid: WriteGrid, place: P
     assert "tasks" in lines[0]
     time.sleep(0.5)
     os.killpg(driver.pid, signal.SIGINT)
-    output, _ = driver.communicate(timeout=60)
+    output, _ = driver.communicate(timeout=300)
     assert driver.returncode == 130, output
     assert "goes on from here" in output
     assert (place.out / "report.html").stat().st_size > 1000
