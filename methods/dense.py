@@ -40,7 +40,7 @@ class Softmax:
 class Sparsemax:
     """`max(0, s_j - tau)`, with `tau` so that a row sums to one: the projection onto the simplex, mostly zeros.
 
-    The support is looked for among the `topk` largest logits, and among all where it fills them: the result does not
+    The support is looked for among the `topk` largest logits, and more while it fills them: the result does not
     depend on `topk`. Martins and Astudillo, ICML 2016; HSPAN, Su et al., 2023.
     """
 
@@ -119,29 +119,16 @@ def sparsemax(scores: Tensor, topk: int) -> Tensor:
     scores = scores.to(torch.promote_types(precision := scores.dtype, torch.float32))
     shifted = scores - scores.amax(dim=-1, keepdim=True)
     width = min(topk, scores.shape[-1])
-    largest = shifted.topk(width, dim=-1).values
-    mass = largest.cumsum(dim=-1)
-    rank = torch.arange(1, width + 1, device=scores.device, dtype=scores.dtype)
-    support = (1 + rank * largest > mass).sum(dim=-1, keepdim=True).clamp_min(1)
-    threshold = (mass.gather(-1, support - 1) - 1) / support
-    if width < scores.shape[-1] and has_data(support) and bool((support == width).any()):
-        threshold = _wide_threshold(shifted)
-    return (shifted - threshold).relu().to(precision)
-
-
-def _wide_threshold(shifted: Tensor) -> Tensor:
-    """The threshold of rows with any support, without sorting (Michelot, 1986): `[.. l]` to `[.. 1]`.
-
-    The threshold of all entries, then of those above it, and so on until none falls away.
-    """
-    inside = torch.ones_like(shifted, dtype=torch.bool)
     while True:
-        count = inside.sum(dim=-1, keepdim=True)
-        threshold = (shifted.where(inside, 0).sum(dim=-1, keepdim=True) - 1) / count
-        remaining = inside & (shifted.detach() > threshold.detach())
-        if torch.equal(remaining.sum(dim=-1, keepdim=True), count):
-            return threshold
-        inside = remaining
+        largest = shifted.topk(width, dim=-1).values
+        mass = largest.cumsum(dim=-1)
+        rank = torch.arange(1, width + 1, device=scores.device, dtype=scores.dtype)
+        support = (1 + rank * largest > mass).sum(dim=-1, keepdim=True).clamp_min(1)
+        if width == scores.shape[-1] or not has_data(support) or not bool((support == width).any()):
+            break
+        width = min(2 * width, scores.shape[-1])
+    threshold = (mass.gather(-1, support - 1) - 1) / support
+    return (shifted - threshold).relu().to(precision)
 
 
 def _projection(inputs: int, outputs: int) -> nn.Sequential:
