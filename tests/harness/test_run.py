@@ -235,9 +235,12 @@ def test_a_driver_killed_at_any_moment_loses_no_cell_and_does_none_twice(
 def test_ctrl_c_leaves_a_usable_store_and_a_page(write_grid: WriteGrid, place: Place) -> None:
     path = write_grid(TINY, "tests.plugins:SLOW", steps=400)
     command = [sys.executable, "run_all.py", "run", str(path), "--out", str(place.out)]
+    # A shell starts what it sends to the background with SIGINT ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     driver = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
+    signal.signal(signal.SIGINT, before)
     assert driver.stdout is not None
     lines = [driver.stdout.readline() for _ in range(5)]
     assert "tasks" in lines[0]
