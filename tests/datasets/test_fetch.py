@@ -8,10 +8,8 @@ import gc
 import http.server
 import io
 import re
-import tarfile
 import threading
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from PIL import Image as Pillow
 import datasets
 from datasets.fetch import faults, fetch, recorded
 from datasets.manifest import Entry
+from tests.archives import tar, zipped
 
 HR, LR = "benchmark/Own/HR", "benchmark/Own/LR_bicubic/X2"
 
@@ -39,22 +38,6 @@ IMAGES = {
     f"{LR}/ax2.png": png(4, 4, 3),
     f"{LR}/bx2.png": png(4, 4, 4),
 }
-
-
-def tar(file: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(file, "w") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return file
-
-
-def zipped(file: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import re
 import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,24 +13,9 @@ import numpy as np
 import pytest
 
 from datasets.fetch import unpack
+from tests.archives import tar, zipped
 
 Pack = Callable[[Path, dict[str, bytes]], Path]
-
-
-def tar(file: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(file, "w") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return file
-
-
-def zipped(file: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file
 
 
 def noise(seed: int) -> bytes:
