@@ -213,7 +213,7 @@ def _print_plan(run: Run) -> None:
     from harness.estimate import Estimate, estimates  # noqa: PLC0415
     from harness.progress import clock  # noqa: PLC0415
 
-    pending, expected = run.all_pending(), estimates(run)
+    pending, expected = run.pending(), estimates(run)
     table = Table("cell", "method", "scale", "seed", "tasks", "done", "to do takes about")
     total = Estimate()
     for cell in run.cells:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +28,10 @@ class Batch(NamedTuple):
 class PatchSource:
     """Random aligned patches of `patch` low-resolution pixels a side, flipped and transposed at random.
 
-    Images are drawn uniformly, as in the released training scripts.
+    Images are drawn uniformly, as in the released training scripts; those smaller than a patch are left out.
 
     Raises:
-        ValueError: an image is smaller than a patch.
+        ValueError: all images are smaller than a patch.
     """
 
     images: DecodedSet
@@ -39,10 +40,17 @@ class PatchSource:
     seed: int
 
     def __post_init__(self) -> None:
-        for pair in self.images.pairs:
-            if min(pair.lr.shape[:2]) < self.patch:
-                size = "x".join(map(str, pair.lr.shape[:2]))
-                raise ValueError(f"{pair.name} of {self.images.name} is {size} at low resolution, patch {self.patch}")
+        if not self.large:
+            most = max(min(pair.lr.shape[:2]) for pair in self.images.pairs)
+            raise ValueError(
+                f"no image of {self.images.name} holds a patch of {self.patch} low-resolution pixels; at scale "
+                f"{self.images.scale} the largest that fits is {most}"
+            )
+
+    @functools.cached_property
+    def large(self) -> tuple[int, ...]:
+        """The places, among the images, of those that hold a patch."""
+        return tuple(i for i, pair in enumerate(self.images.pairs) if min(pair.lr.shape[:2]) >= self.patch)
 
     def at(self, step: int) -> Batch:
         """The batch of `step`."""
@@ -61,7 +69,7 @@ class PatchSource:
                 yield batch
 
     def _pick(self, random: np.random.Generator) -> tuple[Image, Image]:
-        pair = self.images.pairs[random.integers(len(self.images.pairs))]
+        pair = self.images.pairs[self.large[random.integers(len(self.large))]]
         top, left = (int(random.integers(side - self.patch + 1)) for side in pair.lr.shape[:2])
         flip_rows, flip_columns, transpose = random.random(3) < 0.5  # noqa: PLR2004 - a fair coin
         views = []

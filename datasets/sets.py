@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from datasets.degrade import Degradation, degrade
 from datasets.layouts import files_in, folder_name, image_name
 from datasets.manifest import entry, files_of, folders_of
-from datasets.resize import Border, Image, imresize
+from datasets.resize import Border, Image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -36,8 +37,8 @@ class ImageSet:
     """The images of one set at one scale; files are decoded when iterated, never kept.
 
     The high-resolution image is cropped to a multiple of the scale (top left kept). The low-resolution one is the file
-    that `given` names for it, and `border` is "as given"; without such files it is the high-resolution image shrunk by
-    `imresize` with `border`.
+    that `given` names for it, and `border` is "as given"; without such files it is made from the high-resolution image
+    by `degrade` with `degradation`, `noise_seed` and `border`.
     """
 
     name: str
@@ -46,6 +47,8 @@ class ImageSet:
     window: int | None = None
     border: Border | Literal["as given"] = "symmetric"
     given: Mapping[Path, Path] = dataclasses.field(default_factory=dict)
+    degradation: Degradation = "bicubic"
+    noise_seed: int = 0
 
     def __post_init__(self) -> None:
         assert self.border != AS_GIVEN or self.given.keys() >= set(self.files)
@@ -73,7 +76,7 @@ class ImageSet:
 
     def _lr(self, file: Path, hr: Image) -> Image:
         if self.border != AS_GIVEN:
-            return imresize(hr, 1 / self.scale, self.border)
+            return degrade(hr, self.scale, self.degradation, self.noise_seed, self.border)
         lr = read_image(self.given[file])
         if tuple(self.scale * side for side in lr.shape[:2]) != hr.shape[:2]:
             sizes = [f"{image.shape[0]}x{image.shape[1]}" for image in (lr, hr)]
@@ -88,7 +91,8 @@ class ImageSet:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 over file contents in order and over all that shapes the pairs; no path goes in."""
-        digest = hashlib.sha256(f"{self.scale} {self.window} {self.border}".encode())
+        made = "" if self.degradation == "bicubic" else f" {self.degradation} {self.noise_seed}"
+        digest = hashlib.sha256(f"{self.scale} {self.window} {self.border}{made}".encode())
         for file in self.files:
             digest.update(image_name(file).encode() + hashlib.sha256(file.read_bytes()).digest())
             if lr := self.given.get(file):
@@ -106,20 +110,35 @@ def called(name: str) -> str:
     return folder_name(name) if is_folder(name) else name
 
 
-def load(name: str, scale: int, border: Border | None = None) -> ImageSet:
+def load(
+    name: str,
+    scale: int,
+    border: Border | None = None,
+    *,
+    degradation: Degradation = "bicubic",
+    noise_seed: int = 0,
+) -> ImageSet:
     """The set called `name`, or the images of the folder `name` if it is written as a path.
 
-    Low-resolution images that come with it are used as they are; others are made with `border`, symmetric by default.
-    Naming a `border` makes all of them.
+    Low-resolution images that come with it are bicubic ones and used as they are; others are made with `border`,
+    symmetric by default. Naming a `border` or another `degradation` makes all of them.
 
     Raises:
         ValueError: an unknown name, a set that is not in the data folder or not whole, or what `files_in` refuses.
     """
     window = None if is_folder(name) else entry(name).window
     files = files_in(Path(name), scale) if is_folder(name) else files_of(name, scale)
-    given = files.lr if border is None else {}
-    chosen = AS_GIVEN if given else border or "symmetric"
-    return ImageSet(name=called(name), files=files.hr, scale=scale, window=window, border=chosen, given=given)
+    given = files.lr if border is None and degradation == "bicubic" else {}
+    return ImageSet(
+        name=called(name),
+        files=files.hr,
+        scale=scale,
+        window=window,
+        border=AS_GIVEN if given else border or "symmetric",
+        given=given,
+        degradation=degradation,
+        noise_seed=noise_seed,
+    )
 
 
 def places(name: str) -> list[Path]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from datasets.resize import taps
-from harness.grid import Scalar
+from harness.grid_tables import Scalar
 from methods.interface import RELEASED
 
 LEVELS = 255.0

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 import methods
-from harness.grid import Scalar, height_width
+from harness.grid_tables import Scalar, height_width
 from harness.inference import CHOP_OVERLAP
 from harness.isolate import Worker, WorkerDiedError
 from harness.plan import PlannedCell, data_names, image_set
@@ -38,6 +38,8 @@ STATES_PER_WEIGHT = 4
 """Weights, two moments of Adam in the checkpoint, and the checkpoint's last good weights."""
 RECORD_BYTES, RECORDS_PER_TASK = 200, 100
 PATIENCE_S = 60.0
+ENSEMBLE = 8
+"""Forwards of one self-ensemble."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,11 +63,17 @@ class Estimator:
 
     def of(self, cell: PlannedCell, task: Task) -> Estimate:
         """What `task` of `cell` will take."""
-        seconds = {"train": self._train_s, "evaluate": self._evaluate_s, "profile": self._profile_s}[task.kind]
+        kinds = {
+            "train": self._train_s,
+            "evaluate": self._evaluate_s,
+            "harm": self._harm_s,
+            "attention": self._attention_s,
+            "profile": self._profile_s,
+        }
         disk = float(RECORD_BYTES * RECORDS_PER_TASK)
         if task.kind == "train":
             disk += STATES_PER_WEIGHT * 4 * sum(p.numel() for p in _meta(cell).parameters())
-        return Estimate(seconds=seconds(cell, task), disk_bytes=disk)
+        return Estimate(seconds=kinds[task.kind](cell, task), disk_bytes=disk)
 
     def _train_s(self, cell: PlannedCell, task: Task) -> float:
         budget = task.spec["train"]
@@ -75,7 +83,16 @@ class Estimator:
     def _evaluate_s(self, cell: PlannedCell, task: Task) -> float:
         images = image_set(self.places[task.spec["dataset"]], cell.scale)
         tiled = [_tile(*images.lr_size(file), task.spec["tiling"]) for file in images.files]
-        return sum(parts * self._forward_s(cell, size) for size, parts in tiled)
+        copies = ENSEMBLE if task.spec["self_ensemble"] else 1
+        return copies * sum(parts * self._forward_s(cell, size) for size, parts in tiled)
+
+    def _harm_s(self, cell: PlannedCell, task: Task) -> float:
+        """The twin, which has no attention, is taken to be as slow."""
+        return 2 * self._evaluate_s(cell, task)
+
+    def _attention_s(self, cell: PlannedCell, task: Task) -> float:
+        """Looking into attention does part of its work a second time."""
+        return 2 * float(task.spec["images"]) * self._forward_s(cell, task.spec["size"])
 
     def _profile_s(self, cell: PlannedCell, task: Task) -> float:
         forward = self._forward_s(cell, task.spec["size"])
@@ -92,7 +109,7 @@ def estimates(run: Run) -> dict[str, Estimate]:
     Made in a process of its own: a method's code runs here for the first time, and may hang or take the GPU. What is
     not known after a minute is taken to be as much as the known tasks of its kind on average.
     """
-    pending = run.all_pending()
+    pending = run.pending()
     estimator = Estimator(device=run.place.device, threads=run.place.threads, places=data_names(run.grid))
     known: dict[str, Estimate] = {}
     end = time.monotonic() + PATIENCE_S

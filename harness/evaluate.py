@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
 from datasets.resize import Image
 from datasets.sets import ImageSet, Pair
 from harness import metrics
-from harness.inference import super_resolve
-from harness.metrics import luma
-from harness.records import Artifact, Record
+from harness.inference import How, super_resolve
+from harness.perceptual import perceptual
+from harness.pictures import crops
+from harness.records import Artifact, Figures, Record
 
-CROP_SIDE = 40
-"""Side of the report's crops in low-resolution pixels."""
+Progress = Callable[[int, int], None]
+RGB_MARGIN = 6
+"""Beyond the scale, what the challenge on DIV2K leaves out on each side."""
 
 
 def evaluate(
@@ -27,80 +26,50 @@ def evaluate(
     images: ImageSet,
     spec: Mapping[str, Any],
     device: str,
-    progress: Callable[[int, int], None],
-) -> tuple[tuple[Record, ...], tuple[Artifact, ...]]:
+    progress: Progress,
+) -> Figures:
     """Records of every image, artifacts of the first `spec["crops"]`.
-
-    The generator is seeded by `spec["hash_seed"]` before each image, so that an image's score depends neither on
-    its neighbours nor on their order.
 
     Raises:
         FloatingPointError: the network returned a value that is not finite; the message names the image.
     """
     records: list[Record] = []
     artifacts: list[Artifact] = []
-    network.eval()
+    further = perceptual(spec["perceptual"], device, crop=images.scale) if spec["perceptual"] else None
     for index, pair in enumerate(images):
-        torch.manual_seed(spec["hash_seed"])
-        sr = _answer(network, pair, images.scale, spec, device)
-        records += scores(pair, sr, images)
+        sr = answer(network, pair, images.scale, spec, device)
+        values = scores(pair, sr, images) | (further(sr, pair.hr) if further else {})
+        records += [Record(metric=m, value=v, dataset=images.name, image=pair.name) for m, v in values.items()]
         if index < spec["crops"]:
-            artifacts += crops(pair, sr, images)
+            artifacts += crops(pair, sr, images.name, images.scale)
         progress(index + 1, len(images))
     return tuple(records), tuple(artifacts)
 
 
-def scores(pair: Pair, sr: Image, images: ImageSet) -> list[Record]:
-    """Every quality metric of one image."""
-    values = metrics.scores(sr, pair.hr, crop=images.scale)._asdict()
-    return [Record(metric=m, value=v, dataset=images.name, image=pair.name) for m, v in values.items()]
+def scores(pair: Pair, sr: Image, images: ImageSet) -> dict[str, float]:
+    """Every quality metric of one image; on DIV2K also that of its challenge."""
+    values: dict[str, float] = metrics.scores(sr, pair.hr, crop=images.scale)._asdict()
+    if images.name.startswith("DIV2K"):
+        values["psnr_rgb_div2k"] = metrics.psnr(sr, pair.hr, crop=images.scale + RGB_MARGIN, channel="rgb")
+    return values
 
 
-def crops(pair: Pair, sr: Image, images: ImageSet) -> list[Artifact]:
-    """The same window of low-resolution, super-resolved and high-resolution image, where the latter varies most."""
-    top, left = busiest(pair.hr, CROP_SIDE * images.scale)
-    low = (top // images.scale, left // images.scale)
-    windows = {
-        "lr": _window(pair.lr, *low, CROP_SIDE),
-        "sr": _window(sr, low[0] * images.scale, low[1] * images.scale, CROP_SIDE * images.scale),
-        "hr": _window(pair.hr, low[0] * images.scale, low[1] * images.scale, CROP_SIDE * images.scale),
-    }
-    return [
-        Artifact(name=name, dataset=images.name, image=pair.name, content=_png(window))
-        for name, window in windows.items()
-    ]
+def answer(network: nn.Module, pair: Pair, scale: int, spec: Mapping[str, Any], device: str) -> Image:
+    """What `network` makes of one image, asked as `spec` says.
 
+    The generator is seeded by `spec["hash_seed"]` before each image, so that an image's score depends neither on
+    its neighbours nor on their order.
 
-def busiest(image: Image, side: int) -> tuple[int, int]:
-    """Top left of the `side`-pixel window with the largest sum of gradients; it depends on nothing but the image."""
-    plane = luma(image)
-    gradient = np.abs(np.diff(plane, axis=0))[:, :-1] + np.abs(np.diff(plane, axis=1))[:-1]
-    rows, columns = (max(1, min(side, length)) for length in gradient.shape)
-    total = np.pad(gradient.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    corners = sliding_window_view(total, (rows + 1, columns + 1))
-    sums = corners[..., -1, -1] - corners[..., 0, -1] - corners[..., -1, 0] + corners[..., 0, 0]
-    top, left = np.unravel_index(int(sums.argmax()), sums.shape)
-    return int(top), int(left)
-
-
-def _answer(network: nn.Module, pair: Pair, scale: int, spec: Mapping[str, Any], device: str) -> Image:
-    how = {name: spec[name] for name in ("tiling", "precision")}
+    Raises:
+        FloatingPointError: the network returned a value that is not finite; the message names the image.
+        ValueError: the network returned another size.
+    """
+    torch.manual_seed(spec["hash_seed"])
+    how = How(**{name: spec[name] for name in ("tiling", "precision", "self_ensemble")})
     try:
-        sr = super_resolve(network, pair.lr, scale=scale, device=device, **how)
+        sr = super_resolve(network.eval(), pair.lr, how, scale=scale, device=device)
     except FloatingPointError as error:
         raise FloatingPointError(f"{pair.name}: {error}") from error
     if sr.shape != pair.hr.shape:
         raise ValueError(f"{pair.name}: the network returned {sr.shape}, expected {pair.hr.shape}")
     return sr
-
-
-def _window(image: Image, top: int, left: int, side: int) -> Image:
-    return image[top : top + side, left : left + side]
-
-
-def _png(image: Image) -> bytes:
-    from PIL import Image as Pillow  # noqa: PLC0415 - encoding is needed by few images
-
-    stream = io.BytesIO()
-    Pillow.fromarray(image).save(stream, format="PNG", optimize=True)
-    return stream.getvalue()

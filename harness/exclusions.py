@@ -6,11 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from datasets.naming import nearest
-from harness.grid import Scalar
+from harness.grid_tables import Scalar
 from harness.records import Task
 
 Row = Mapping[str, Sequence[Scalar]]
-TASK_NAMES = {"data": "dataset", "tiling": "tiling", "precision": "precision", "hash_seed": "hash_seed", "size": "size"}
+TASK_NAMES = {
+    "data": "dataset",
+    "degradation": "degradation",
+    "tiling": "tiling",
+    "precision": "precision",
+    "self_ensemble": "self_ensemble",
+    "hash_seed": "hash_seed",
+    "size": "size",
+}
 """What a row may name of a task: the name in a grid, and the name in a task's spec."""
 
 

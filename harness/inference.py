@@ -1,8 +1,9 @@
-"""From a low-resolution image to a super-resolved one: whole, chopped as the released scripts do, or in tiles."""
+"""From a low-resolution image to a super-resolved one: whole, chopped as released, or tiled; once, or eight times."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from datasets.resize import Image
 
 CHOP_OVERLAP = 10
 CHOP_LIMIT = 120_000
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Forward = Callable[[Tensor], Tensor]
@@ -28,15 +30,28 @@ class _Span(NamedTuple):
     last: int
 
 
-def super_resolve(network: nn.Module, lr: Image, *, scale: int, tiling: str, precision: str, device: str) -> Image:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class How:
+    """How a network is asked: these three and the device say which function of the image is taken."""
+
+    tiling: str = "whole"
+    precision: str = "fp32"
+    self_ensemble: bool = False
+
+
+def super_resolve(network: nn.Module, lr: Image, how: How, *, scale: int, device: str) -> Image:
     """`network`'s answer to `lr [h w 3]`, clamped to [0, 1], times 255, rounded to uint8 `[scale*h scale*w 3]`.
 
     Raises:
         FloatingPointError: the network returned a value that is not finite.
     """
     x = to_tensor(lr[None], device)
-    with torch.inference_mode(), autocast(device, precision):
-        y = tiled(network, x, scale, tiling).float()
+
+    def forward(part: Tensor) -> Tensor:
+        return tiled(network, part, scale, how.tiling).float()
+
+    with torch.inference_mode(), autocast(device, how.precision):
+        y = ensembled(forward, x) if how.self_ensemble else forward(x)
     if not torch.isfinite(y).all():
         raise FloatingPointError("the network returned values that are not finite")
     return to_image(y[0])
@@ -51,6 +66,17 @@ def tiled(forward: Forward, x: Tensor, scale: int, tiling: str) -> Tensor:
     size, _, overlap = tiling.removeprefix("tile:").partition("+")
     rows, columns = (list(_tiles(side, int(size), int(overlap or 0))) for side in x.shape[-2:])
     return _assembled(forward, x, scale, rows, columns)
+
+
+def ensembled(forward: Forward, x: Tensor) -> Tensor:
+    """The x8 self-ensemble: the mean of `forward` over the four flips of `x [b 3 h w]` and of its transpose, undone.
+
+    As released with EDSR: the image is turned first and tiled then, and the mean is taken before clamping and rounding.
+    """
+    views = [(turned, axes) for turned in (x, x.mT) for axes in FLIPS]
+    answers = [forward(turned.flip(axes)).flip(axes) for turned, axes in views]
+    upright, transposed = answers[: len(FLIPS)], answers[len(FLIPS) :]
+    return torch.stack([*upright, *(y.mT for y in transposed)]).mean(dim=0)
 
 
 def autocast(device: str, precision: str) -> contextlib.AbstractContextManager[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from harness.grid import Scalar
+from harness.grid_tables import Scalar
 
 
 def labels(cells: Sequence[tuple[str, Mapping[str, Scalar]]]) -> list[str]:

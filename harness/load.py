@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from harness.errors import UserError
-from harness.grid import Scalar
+from harness.grid_tables import Scalar
 from methods import Fit, Provenance, load_weights, method
 from methods.fit import first_of, nearest_fit
 from methods.weights import read_state

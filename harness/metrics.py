@@ -51,7 +51,7 @@ def scores(sr: Image, hr: Image, *, crop: int) -> Scores:
     Raises:
         ValueError: as `ssim`.
     """
-    ours, theirs = _inner(sr, hr, crop, SSIM_SIDE)
+    ours, theirs = inner(sr, hr, crop, SSIM_SIDE)
 
     def strip(top: int) -> tuple[float, ...]:
         pair = [luma(image[top : top + BLOCK + REACH]) for image in (ours, theirs)]
@@ -73,7 +73,7 @@ def psnr(sr: Image, hr: Image, *, crop: int, channel: Channel = "y", rounded: bo
         ValueError: shapes that differ, images that are not uint8 RGB, an unknown channel, or a crop that leaves
             nothing.
     """
-    ours, theirs = _inner(sr, hr, crop, 1)
+    ours, theirs = inner(sr, hr, crop, 1)
     planes = _planes_of(channel)
 
     def strip(top: int) -> tuple[float, ...]:
@@ -92,7 +92,7 @@ def ssim(sr: Image, hr: Image, *, crop: int, channel: Channel = "y") -> float:
     Raises:
         ValueError: as `psnr`, or an image smaller than the window once cropped.
     """
-    ours, theirs = _inner(sr, hr, crop, SSIM_SIDE)
+    ours, theirs = inner(sr, hr, crop, SSIM_SIDE)
     planes = _planes_of(channel)
 
     def strip(top: int) -> tuple[float, ...]:
@@ -104,13 +104,12 @@ def ssim(sr: Image, hr: Image, *, crop: int, channel: Channel = "y") -> float:
     return math.fsum(totals) / (len(totals) * windows)
 
 
-def luma(image: Image) -> Plane:
-    """BT.601 studio-range Y of `[h w 3]` on 0-255 values, in floating point: `[h w]`."""
-    red, green, blue = (weight * image[..., c].astype(np.int32) for c, weight in enumerate(LUMA_THOUSANDTHS))
-    return 16.0 + (red + green + blue) / (1000 * PEAK)
+def inner(sr: Image, hr: Image, crop: int, least: int) -> tuple[Image, Image]:
+    """Both images without `crop` pixels on each side.
 
-
-def _inner(sr: Image, hr: Image, crop: int, least: int) -> tuple[Image, Image]:
+    Raises:
+        ValueError: shapes that differ, images that are not uint8 RGB, or fewer than `least` pixels left of a side.
+    """
     for image in (sr, hr):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:  # noqa: PLR2004 - rows, columns, RGB
             raise ValueError(f"images are uint8 [h w 3], not {image.dtype} of shape {image.shape}")
@@ -120,6 +119,12 @@ def _inner(sr: Image, hr: Image, crop: int, least: int) -> tuple[Image, Image]:
         raise ValueError(f"crop {crop} leaves less than {least} pixels of an image of {sr.shape[:2]}")
     rows, columns = (slice(crop, side - crop) for side in sr.shape[:2])
     return sr[rows, columns], hr[rows, columns]
+
+
+def luma(image: Image) -> Plane:
+    """BT.601 studio-range Y of `[h w 3]` on 0-255 values, in floating point: `[h w]`."""
+    red, green, blue = (weight * image[..., c].astype(np.int32) for c, weight in enumerate(LUMA_THOUSANDTHS))
+    return 16.0 + (red + green + blue) / (1000 * PEAK)
 
 
 def _planes_of(channel: Channel) -> Callable[[Image], Sequence[Plane]]:

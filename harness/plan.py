@@ -1,4 +1,4 @@
-"""From a grid to the tasks it asks for: methods looked up, settings resolved, keys made. Nothing is run.
+"""From a grid to the tasks it asks for, and the key of each. Nothing is run.
 
 A task's key is the hash of all that its result depends on: settings, code, data, protocol, seed. It holds no path and
 no label, so work done for one grid is found by another.
@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import datasets
-import methods
+from datasets.layouts import image_name
 from datasets.naming import nearest
 from datasets.sets import ImageSet, called
 from harness.errors import UserError
 from harness.exclusions import check_exclusions, excluded
-from harness.grid import Cell, Grid, Scalar, TrainBudget
+from harness.grid import Grid
+from harness.grid_tables import Scalar, TrainBudget, height_width
 from harness.labels import labels
-from harness.records import Task, fingerprint
+from harness.perceptual import available
+from harness.records import Kind, Task, fingerprint
+from harness.resolve import Resolved, cell_view, check_trunk, label_view, resolve
 from harness.sources import code_version
-from methods.catalogue import FROM_FILES, NETWORKS
-from methods.interface import FromFile, Plugin
-from methods.settings import our_names
-from methods.weights import file_hash
+from harness.twins import Twin, twin_of
 
-ELSEWHERE = {"bicubic": "harness.bicubic:METHOD", **FROM_FILES}
-TRAIN_CODE = ("harness.train",)
-EVALUATE_CODE = ("harness.evaluate",)
-PROFILE_CODE = ("harness.profile",)
+CODE: Mapping[Kind, str] = {
+    "train": "harness.train",
+    "evaluate": "harness.evaluate",
+    "harm": "harness.harm",
+    "attention": "harness.attend",
+    "profile": "harness.profile",
+}
+"""The module that does each kind of task; what it imports belongs to the task's key too."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class PlannedCell:
     spec: Mapping[str, Any]
     weights: Path | None
     start: Path | None
+    twin: Twin | None
     tasks: tuple[Task, ...]
 
     @property
@@ -69,211 +73,30 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
     `source` is the grid's file name, for messages; `machine` is what profiles depend on.
 
     Raises:
-        UserError: an unknown method, setting, data set or weights file, a value that a method refuses, an exclusion
-            that names nothing.
+        UserError: an unknown method, setting, data set, twin or weights file, a value that a method refuses, an
+            exclusion that names nothing.
     """
     try:
         data_names(grid)
-        resolved = list({cell.key: cell for cell in map(_resolve, grid.cells())}.values())
-        _check_trunk(grid, resolved)
-        check_exclusions(grid.exclude, [_cell_view(cell) for cell in resolved])
-        named = labels([(cell.title, _label_view(cell)) for cell in resolved])
-        planned = [_planned(cell, label, grid, machine) for cell, label in zip(resolved, named, strict=True)]
+        _check(grid)
+        resolved = list({cell.key: cell for cell in map(resolve, grid.cells())}.values())
+        check_trunk(grid, resolved)
+        check_exclusions(grid.exclude, [cell_view(cell) for cell in resolved])
+        named = labels([(cell.title, label_view(cell)) for cell in resolved])
+        planned = _Planner(grid, machine, dict(zip([cell.key for cell in resolved], named, strict=True)), resolved)
+        cells = [planned.cell(cell) for cell in resolved]
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
-    kept = [cell for cell in planned if cell.tasks]
+    kept = [cell for cell in cells if cell.tasks]
     if not kept:
         raise UserError(f"{source}: the exclusions leave no cell")
     return kept
 
 
 @functools.cache
-def image_set(name: str, scale: int) -> ImageSet:
+def image_set(name: str, scale: int, degradation: Any = "bicubic", noise_seed: int = 0) -> ImageSet:
     """The set `name` at `scale`; its fingerprint is computed once."""
-    return datasets.load(name, scale)
-
-
-def set_name(name: str) -> str:
-    """How a set is called in the store: its name, or the part of a folder's path that tells it from others."""
-    return called(name)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Resolved:
-    """A cell with its method's full settings; seeds and budgets that cannot matter are gone."""
-
-    cell: Cell
-    address: str
-    title: str
-    plugin: Plugin
-    settings: dict[str, Scalar]
-
-    @property
-    def trained(self) -> bool:
-        return self.plugin.trainable and self.cell.weights is None
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The cell as the store describes it."""
-        return {
-            "method": self.cell.method,
-            "title": self.title,
-            "settings": self.settings,
-            "scale": self.cell.scale,
-            "seed": self.cell.seed if self.trained else 0,
-            "weights": _described(self.cell.weights),
-            "start": _described(self.cell.start) if self.trained else None,
-            "train": self.budget if self.trained else None,
-        }
-
-    @property
-    def budget(self) -> dict[str, Any]:
-        """The training budget, its data set by name."""
-        return self.cell.train.model_dump(mode="json") | {"data": set_name(self.cell.train.data)}
-
-    @property
-    def key(self) -> str:
-        return fingerprint(self.spec)
-
-    @property
-    def weights_sha256(self) -> str | None:
-        weights = _described(self.cell.weights)
-        return weights["sha256"] if weights else None
-
-    @property
-    def function(self) -> dict[str, Any]:
-        """What the network computes: method, settings, code; how it is executed left out."""
-        settings = {k: v for k, v in self.settings.items() if k not in self.plugin.execution}
-        code = code_version(self.address.partition(":")[0])
-        known = {"method": self.cell.method, "settings": settings, "scale": self.cell.scale, "code": code}
-        return known | ({"file": self.weights_sha256} if isinstance(self.plugin, FromFile) else {})
-
-
-def _resolve(cell: Cell) -> _Resolved:
-    address = ELSEWHERE.get(cell.method, cell.method)
-    if address not in NETWORKS and ":" not in address:
-        raise ValueError(f"unknown method {cell.method!r}: {nearest(cell.method, [*NETWORKS, *ELSEWHERE])}")
-    plugin = methods.method(address)
-    try:
-        chosen = _chosen(plugin, cell)
-        if cell.weights is None or not isinstance(plugin, FromFile):
-            with torch.device("meta"):
-                plugin.build(cell.scale, chosen)
-        settings = plugin.settings(chosen)
-    except ValueError as error:
-        raise ValueError(f"method {cell.method!r}: {error}") from error
-    title = cell.label or (Path(cell.weights).stem if isinstance(plugin, FromFile) and cell.weights else plugin.title)
-    module = NETWORKS.get(address, address)
-    return _Resolved(cell=cell, address=module, title=title, plugin=plugin, settings=settings)
-
-
-def _chosen(plugin: Plugin, cell: Cell) -> dict[str, Scalar]:
-    """The method's own overrides, and those sizes of the grid's trunk that it has; which trunk is settled first."""
-    chosen = our_names(cell.overrides)
-    for name, value in sorted(our_names(cell.trunk).items(), key=lambda item: item[0] != "trunk"):
-        if name not in chosen and name in plugin.settings(chosen):
-            chosen[name] = value
-    return chosen
-
-
-def _described(path: str | None) -> dict[str, str] | None:
-    """A weights file as the store knows it: its name and its hash."""
-    if path is None:
-        return None
-    if not (file := Path(path)).is_file():
-        raise ValueError(f"no weights file at {path}")
-    return {"file": file.name, "sha256": _hash(file, file.stat().st_mtime_ns)}
-
-
-@functools.cache
-def _hash(file: Path, modified: int) -> str:  # noqa: ARG001 - part of the cache's key
-    return file_hash(file)
-
-
-def _planned(resolved: _Resolved, label: str, grid: Grid, machine: Mapping[str, Any]) -> PlannedCell:
-    view = _cell_view(resolved)
-    return PlannedCell(
-        key=resolved.key,
-        label=label,
-        address=resolved.address,
-        spec=resolved.spec,
-        weights=Path(resolved.cell.weights) if resolved.cell.weights else None,
-        start=Path(resolved.cell.start) if resolved.cell.start else None,
-        tasks=tuple(task for task in _tasks(resolved, grid, machine) if not excluded(grid.exclude, view, task)),
-    )
-
-
-def _tasks(resolved: _Resolved, grid: Grid, machine: Mapping[str, Any]) -> Iterator[Task]:
-    train = _train_task(resolved) if resolved.trained else None
-    if train is not None:
-        yield train
-    yield from _evaluate_tasks(resolved, grid, train)
-    yield from _profile_tasks(resolved, grid, machine)
-
-
-def _train_task(resolved: _Resolved) -> Task:
-    data = image_set(resolved.cell.train.data, resolved.cell.scale)
-    spec = resolved.function | {
-        "train": resolved.budget,
-        "data": data.fingerprint,
-        "seed": resolved.cell.seed,
-        "start": resolved.spec["start"],
-        "train_code": code_version(*TRAIN_CODE),
-    }
-    return Task(kind="train", key=fingerprint(spec | {"kind": "train"}), spec=spec)
-
-
-def _evaluate_tasks(resolved: _Resolved, grid: Grid, train: Task | None) -> Iterator[Task]:
-    axes = grid.evaluate
-    for data in axes.data:
-        images = image_set(data, resolved.cell.scale)
-        for tiling in axes.tiling:
-            for precision in axes.precision:
-                for hash_seed in axes.hash_seeds:
-                    spec = resolved.function | {
-                        "settings": resolved.settings,
-                        "weights": train.key if train else resolved.weights_sha256,
-                        "dataset": set_name(data),
-                        "data": images.fingerprint,
-                        "border": images.border,
-                        "tiling": tiling,
-                        "precision": precision,
-                        "hash_seed": hash_seed,
-                        "crops": axes.crops,
-                        "evaluate_code": code_version(*EVALUATE_CODE),
-                    }
-                    key = fingerprint(spec | {"kind": "evaluate"})
-                    yield Task(kind="evaluate", key=key, spec=spec, needs=train.key if train else None)
-
-
-def _profile_tasks(resolved: _Resolved, grid: Grid, machine: Mapping[str, Any]) -> Iterator[Task]:
-    for precision in grid.profile.precision:
-        for size in grid.profile.sizes:
-            spec = resolved.function | {
-                "settings": resolved.settings,
-                "size": size,
-                "precision": precision,
-                "warm_up_s": grid.profile.warm_up_s,
-                "budget_s": grid.profile.budget_s,
-                "machine": fingerprint(machine),
-                "profile_code": code_version(*PROFILE_CODE),
-            }
-            yield Task(kind="profile", key=fingerprint(spec | {"kind": "profile"}), spec=spec)
-
-
-def _label_view(cell: _Resolved) -> dict[str, Scalar]:
-    """What may tell two cells of a method apart in a label: settings, budget, weights; scale and seed are columns."""
-    spec = cell.spec
-    budget: dict[str, Scalar] = {f"train {name}": str(value) for name, value in (spec["train"] or {}).items()}
-    absent = {"weights": "trained", "start": "from scratch"}
-    return cell.settings | budget | {name: spec[name]["file"] if spec[name] else word for name, word in absent.items()}
-
-
-def _cell_view(resolved: _Resolved) -> dict[str, Any]:
-    """What an exclusion may name of a cell."""
-    spec = resolved.spec
-    budget = {f"train.{name}": value for name, value in (spec["train"] or {}).items()}
-    return resolved.settings | budget | {name: spec[name] for name in ("method", "scale", "seed")}
+    return datasets.load(name, scale, degradation=degradation, noise_seed=noise_seed)
 
 
 def data_names(grid: Grid) -> dict[str, str]:
@@ -284,14 +107,142 @@ def data_names(grid: Grid) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in [*grid.evaluate.data, *(budget.data for budget in grid.budgets())]:
-        if found.setdefault(set_name(name), name) != name:
-            raise ValueError(f"two data sets are called {set_name(name)!r}: {found[set_name(name)]} and {name}")
+        if found.setdefault(called(name), name) != name:
+            raise ValueError(f"two data sets are called {called(name)!r}: {found[called(name)]} and {name}")
     return found
 
 
-def _check_trunk(grid: Grid, cells: Iterable[_Resolved]) -> None:
-    """Sizes of the trunk go to the methods that have them; one that no method has is a mistake."""
-    known = set().union(*(cell.settings for cell in cells))
-    for name in our_names(dict.fromkeys(grid.trunk, 0)):
-        if name not in known:
-            raise ValueError(f"trunk: no method of this grid has a setting {name!r}: {nearest(name, known)}")
+def _check(grid: Grid) -> None:
+    """What no table can check for itself."""
+    if grid.evaluate.perceptual and (reason := available()):
+        raise ValueError(f"evaluate.perceptual: {reason}")
+    for scale in grid.scale if grid.attention.at else ():
+        images = image_set(grid.evaluate.data[0], scale)
+        sizes = {image_name(file): images.lr_size(file) for file in images.files}
+        for name, at in grid.attention.at.items():
+            if name not in sizes:
+                raise ValueError(f"attention.at: no image {name!r} in {images.name}: {nearest(name, sizes)}")
+            if any(place >= side for place, side in zip(at, sizes[name], strict=True)):
+                told = "x".join(map(str, sizes[name]))
+                raise ValueError(f"attention.at: {name} is {told} at scale {scale}, {list(at)} is outside")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Planner:
+    """Makes the tasks of each cell of one grid on one machine."""
+
+    grid: Grid
+    machine: Mapping[str, Any]
+    labels: Mapping[str, str]
+    resolved: Sequence[Resolved]
+
+    def cell(self, resolved: Resolved) -> PlannedCell:
+        """`resolved` with those of its tasks that no exclusion names."""
+        view, twin = cell_view(resolved), twin_of(resolved, self._kept)
+        return PlannedCell(
+            key=resolved.key,
+            label=self.labels[resolved.key],
+            address=resolved.address,
+            spec=resolved.spec,
+            weights=Path(resolved.cell.weights) if resolved.cell.weights else None,
+            start=Path(resolved.cell.start) if resolved.cell.start else None,
+            twin=self._twin(twin) if twin else None,
+            tasks=tuple(task for task in self._tasks(resolved, twin) if not excluded(self.grid.exclude, view, task)),
+        )
+
+    @functools.cached_property
+    def _kept(self) -> list[Resolved]:
+        """The cells that no exclusion names whole."""
+        probe = Task(kind="train", key="", spec={})
+        return [cell for cell in self.resolved if not excluded(self.grid.exclude, cell_view(cell), probe)]
+
+    def _twin(self, twin: Resolved) -> Twin:
+        return Twin(
+            label=self.labels[twin.key],
+            address=twin.address,
+            settings=twin.settings,
+            weights=Path(twin.cell.weights) if twin.cell.weights else None,
+            train=_train_task(twin).key if twin.trained else None,
+        )
+
+    def _tasks(self, resolved: Resolved, twin: Resolved | None) -> Iterator[Task]:
+        if resolved.trained:
+            yield _train_task(resolved)
+        yield from self._evaluations(resolved)
+        if twin is not None and self.grid.harm.measure:
+            yield from self._harms(resolved, twin)
+        if resolved.attends and self.grid.attention.measure:
+            yield from self._looks(resolved)
+        yield from self._profiles(resolved)
+
+    def _evaluations(self, resolved: Resolved) -> Iterator[Task]:
+        axes = self.grid.evaluate
+        points = itertools.product(axes.degradation, axes.tiling, axes.precision, axes.self_ensemble, axes.hash_seeds)
+        for name, point in itertools.product(axes.data, points):
+            degradation, tiling, precision, self_ensemble, hash_seed = point
+            how = {"tiling": tiling, "precision": precision, "self_ensemble": self_ensemble, "hash_seed": hash_seed}
+            what = {"perceptual": list(axes.perceptual), "crops": axes.crops}
+            images = self._images(resolved, name, degradation)
+            yield _task("evaluate", resolved, _network(resolved) | images | how | what, _needs(resolved))
+
+    def _harms(self, resolved: Resolved, twin: Resolved) -> Iterator[Task]:
+        """On every set and degradation, asked as the first evaluation is asked."""
+        axes = self.grid.evaluate
+        how = {"tiling": axes.tiling[0], "precision": axes.precision[0], "self_ensemble": axes.self_ensemble[0]}
+        how |= {"hash_seed": axes.hash_seeds[0], "maps": self.grid.harm.maps, "twin": _network(twin)}
+        for name, degradation in itertools.product(axes.data, axes.degradation):
+            spec = _network(resolved) | self._images(resolved, name, degradation) | how
+            yield _task("harm", resolved, spec, (*_needs(resolved), *_needs(twin)))
+
+    def _looks(self, resolved: Resolved) -> Iterator[Task]:
+        """On the first set, at each profiled size that its images have; maps are drawn at the largest."""
+        axes, table = self.grid.evaluate, self.grid.attention
+        sizes = [size for size in self.grid.profile.sizes if _holds(axes.data[0], resolved.cell.scale, size)]
+        asked: dict[str, Any] = {"precision": axes.precision[0], "hash_seed": axes.hash_seeds[0]}
+        asked |= {"images": table.images, "queries": table.queries, "top": table.top, "at": dict(table.at)}
+        for size in sizes:
+            maps = {"size": size, "maps": table.maps if size == sizes[-1] else 0}
+            spec = _network(resolved) | self._images(resolved, axes.data[0], axes.degradation[0]) | asked | maps
+            yield _task("attention", resolved, spec, _needs(resolved))
+
+    def _profiles(self, resolved: Resolved) -> Iterator[Task]:
+        axes = self.grid.profile
+        for precision, size in itertools.product(axes.precision, axes.sizes):
+            where = {"size": size, "precision": precision, "machine": fingerprint(self.machine)}
+            spec = {"settings": resolved.settings, "warm_up_s": axes.warm_up_s, "budget_s": axes.budget_s, **where}
+            yield _task("profile", resolved, spec)
+
+    def _images(self, resolved: Resolved, name: str, degradation: str) -> dict[str, Any]:
+        images = image_set(name, resolved.cell.scale, degradation, self.grid.evaluate.noise_seed)
+        made = {"degradation": degradation, "noise_seed": images.noise_seed, "border": images.border}
+        return {"dataset": called(name), "data": images.fingerprint, **made}
+
+
+def _train_task(resolved: Resolved) -> Task:
+    budget = resolved.cell.train
+    data = image_set(budget.data, resolved.cell.scale, budget.degradation, budget.noise_seed)
+    start = resolved.spec["start"]
+    trained = {"train": resolved.budget, "data": data.fingerprint, "seed": resolved.cell.seed, "start": start}
+    return _task("train", resolved, trained)
+
+
+def _task(kind: Kind, resolved: Resolved, spec: dict[str, Any], needs: tuple[str, ...] = ()) -> Task:
+    whole = resolved.function | spec | {f"{kind}_code": code_version(CODE[kind])}
+    return Task(kind=kind, key=fingerprint(whole | {"kind": kind}), spec=whole, needs=needs)
+
+
+def _network(resolved: Resolved) -> dict[str, Any]:
+    """The network with its weights, as a task's specification knows it."""
+    weights = _train_task(resolved).key if resolved.trained else resolved.weights_sha256
+    return resolved.function | {"settings": resolved.settings, "weights": weights}
+
+
+def _needs(resolved: Resolved) -> tuple[str, ...]:
+    return (_train_task(resolved).key,) if resolved.trained else ()
+
+
+@functools.cache
+def _holds(name: str, scale: int, size: str) -> bool:
+    """Whether any image of the set is as large as `size` at low resolution."""
+    images, wanted = image_set(name, scale), height_width(size)
+    return any(all(a >= b for a, b in zip(images.lr_size(file), wanted, strict=True)) for file in images.files)

@@ -137,9 +137,11 @@ def told(task: Task) -> str:
     spec = task.spec
     if task.kind == "train":
         return f"train {spec['train']['steps']} steps, seed {spec['seed']}"
-    if task.kind == "evaluate":
-        return f"evaluate {spec['dataset']} {spec['tiling']} {spec['precision']}"
-    return f"profile {spec['size']} {spec['precision']}"
+    where = ("dataset", "size") if task.kind == "attention" else ("dataset", "tiling", "size")
+    parts = [str(spec[name]) for name in (*where, "precision") if name in spec]
+    if (degradation := spec.get("degradation", "bicubic")) != "bicubic":
+        parts.append(degradation)
+    return " ".join([task.kind, *parts, *(["self-ensemble"] if spec.get("self_ensemble") else [])])
 
 
 def clock(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """What a record is: one number, measured once, with everything that says what it means. No torch here.
 
-A cell has tasks (train, evaluate, profile); an attempt at a task ends in an outcome: a status, records, artifacts.
+A cell has tasks (train, evaluate, harm, attention, profile); an attempt at a task ends in an outcome: a status,
+records, artifacts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Kind = Literal["train", "evaluate", "profile"]
+Kind = Literal["train", "evaluate", "harm", "attention", "profile"]
 
 
 class Status(enum.StrEnum):
@@ -45,6 +46,20 @@ METRICS: Mapping[str, Metric] = {
     "psnr_y": Metric(title="PSNR-Y", unit="dB", better="higher"),
     "psnr_y_rounded": Metric(title="PSNR-Y, rounded", unit="dB", better="higher"),
     "ssim_y": Metric(title="SSIM-Y", unit="", better="higher", digits=4),
+    "psnr_rgb_div2k": Metric(title="PSNR-RGB, crop scale + 6", unit="dB", better="higher"),
+    "lpips": Metric(title="LPIPS", unit="", better="lower", digits=4),
+    "dists": Metric(title="DISTS", unit="", better="lower", digits=4),
+    "psnr_rgb": Metric(title="PSNR-RGB", unit="dB", better="higher"),
+    "psnr_rgb_twin": Metric(title="PSNR-RGB of the twin without attention", unit="dB", better=None),
+    "psnr_rgb_oracle": Metric(title="PSNR-RGB of the better of both, sub-pixel by sub-pixel", unit="dB", better=None),
+    "helped_share": Metric(title="Share of sub-pixels that attention helps", unit="", better="higher", digits=3),
+    "harmed_share": Metric(title="Share of sub-pixels that attention harms", unit="", better="lower", digits=3),
+    "helped_levels": Metric(title="Mean help where it helps", unit="levels", better="higher"),
+    "harmed_levels": Metric(title="Mean harm where it harms", unit="levels", better="lower"),
+    "undone_share": Metric(title="Harm over help, in squared error", unit="", better="lower", digits=3),
+    "attention_entropy": Metric(title="Entropy of attention", unit="bit", better=None),
+    "recall_top": Metric(title="Relevant positions within reach", unit="", better="higher", digits=3),
+    "recall_mass": Metric(title="Mass of exact attention within reach", unit="", better="higher", digits=3),
     "parameters": Metric(title="Parameters", unit="", better="lower", digits=0),
     "macs": Metric(title="MACs", unit="", better="lower", digits=0),
     "macs_fvcore": Metric(title="MACs by fvcore", unit="", better="lower", digits=0),
@@ -69,7 +84,8 @@ METRICS: Mapping[str, Metric] = {
 class Record:
     """One number. `value` exists exactly when `status` is done; otherwise `reason` says why it does not.
 
-    The subject is told by those of dataset, image, size (`"96x128"`, height first), module and step that apply.
+    The subject is told by those of dataset, image, region of the image, size (`"96x128"`, height first), module and
+    step that apply.
     """
 
     metric: str
@@ -78,6 +94,7 @@ class Record:
     reason: str | None = None
     dataset: str | None = None
     image: str | None = None
+    region: str | None = None
     size: str | None = None
     module: str | None = None
     step: int | None = None
@@ -100,18 +117,22 @@ class Artifact:
     content: bytes
 
 
+Figures = tuple[tuple[Record, ...], tuple[Artifact, ...]]
+"""What measuring something gives."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """One piece of work of a cell. `key` is the hash of all that its result depends on, and of nothing else.
 
-    `spec` is what went into the key, so that the number can be reproduced from the store alone; `needs` is the key
-    of the task that makes the weights, if one does.
+    `spec` is what went into the key, so that the number can be reproduced from the store alone; `needs` are the
+    keys of the tasks that make the weights: the cell's own first, then the twin's.
     """
 
     kind: Kind
     key: str
     spec: Mapping[str, Any]
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

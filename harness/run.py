@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from harness.engines.local import LocalEngine
 from harness.grid import Grid, read_grid
 from harness.place import Place
 from harness.plan import PlannedCell, data_names, plan
+from harness.published import published
 from harness.records import Outcome, Status, Task, canonical
 from harness.store import Store, Wanted
 from harness.worker import Job, Progress, Started
@@ -48,15 +50,16 @@ class Run:
     store: Store
     place: Place
 
-    def pending(self, cell: PlannedCell) -> tuple[Task, ...]:
-        """The tasks of `cell` to do; a training whose weights are gone is done again for those who need them."""
-        waiting = [task for task in cell.tasks if task.key not in self.settled]
-        needed = {task.needs for task in waiting}
-        return tuple(task for task in cell.tasks if task in waiting or (task.key in needed and self._lost(task)))
-
-    def all_pending(self) -> dict[str, tuple[PlannedCell, Task]]:
-        """Every task to do, once each, by key."""
-        return {task.key: (cell, task) for cell in reversed(self.cells) for task in self.pending(cell)}
+    def pending(self) -> dict[str, tuple[PlannedCell, Task]]:
+        """Every task to do, once each, by key; a training whose weights are gone is done again for who needs them."""
+        tasks = [(cell, task) for cell in self.cells for task in cell.tasks]
+        waiting = {task.key for _, task in tasks if task.key not in self.settled}
+        needed = {need for _, task in tasks if task.key in waiting for need in task.needs}
+        found: dict[str, tuple[PlannedCell, Task]] = {}
+        for cell, task in tasks:
+            if task.key in waiting or (task.key in needed and self._lost(task)):
+                found.setdefault(task.key, (cell, task))
+        return found
 
     def begin(self) -> str:
         """Write down the run and everything it wants; returns its id."""
@@ -68,6 +71,7 @@ class Run:
             "commit_id": commit,
             "dirty": int(dirty),
             "versions": canonical(machine.versions()),
+            "published": canonical(published(self.cells)),
         }
         wanted = [Wanted(cell=c.key, cell_spec=c.spec, label=c.label, task=t) for c in self.cells for t in c.tasks]
         return self.store.begin_run(description, self.place.machine, wanted)
@@ -80,8 +84,8 @@ class Run:
         engine = engine or LocalEngine(self.place.logs, self.grid.limits.task_s)
         listener.begin(self)
         outcomes: list[Outcome] = []
-        for cell in self.cells:
-            with contextlib.closing(engine.run(self._job(cell))) as events:
+        for cell, tasks in self._rounds():
+            with contextlib.closing(engine.run(self._job(cell, tasks))) as events:
                 for event in events:
                     if isinstance(event, Started):
                         listener.started(cell, event.task)
@@ -93,10 +97,22 @@ class Run:
                         outcomes.append(event)
         return outcomes
 
-    def _job(self, cell: PlannedCell) -> Job:
+    def _rounds(self) -> Iterator[tuple[PlannedCell, tuple[Task, ...]]]:
+        """Each cell with its tasks to do; a second time for those that need what other cells trained by then."""
+        to_do: dict[str, tuple[PlannedCell, list[Task]]] = {}
+        for cell, task in self.pending().values():
+            to_do.setdefault(cell.key, (cell, []))[1].append(task)
+        for later in (False, True):
+            for cell, tasks in to_do.values():
+                own = {task.key for task in cell.tasks}
+                chosen = tuple(task for task in tasks if own.issuperset(task.needs) is not later)
+                if chosen:
+                    yield cell, chosen
+
+    def _job(self, cell: PlannedCell, tasks: tuple[Task, ...]) -> Job:
         return Job(
             cell=cell,
-            tasks=self.pending(cell),
+            tasks=tasks,
             known=dict(self.settled),
             cache=self.place.cache.folder,
             device=self.place.device,

@@ -21,6 +21,7 @@ DESCRIPTIVE = frozenset(
         "datasets.naming",
         "harness.errors",
         "harness.grid",
+        "harness.grid_tables",
         "harness.records",
     }
 )

@@ -11,6 +11,8 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import sqlite3
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -171,9 +173,23 @@ def _told(url: str) -> Iterator[None]:
 def _prepare_sqlite(connection: Any, _: object) -> None:
     """Readers beside a writer, patience with other writers, and references that hold."""
     connection.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT_S * 1000)}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch to write-ahead logging; SQLite does not wait for others here by itself, whatever its timeout."""
+    end = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _dialect_insert(connection: sa.Connection) -> Any:

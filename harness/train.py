@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from datasets.patches import Batch, PatchSource
-from harness.grid import TrainBudget
+from harness.grid_tables import TrainBudget
 from harness.inference import autocast, to_tensor
 from harness.records import Record
 from methods.interface import attention_modules

@@ -17,18 +17,33 @@ from torch import nn
 import methods
 from datasets.cache import decoded
 from datasets.patches import PatchSource
+from datasets.sets import ImageSet
+from harness.attend import attend
 from harness.cache import Cache, save_weights
 from harness.evaluate import evaluate
-from harness.grid import positions
+from harness.grid_tables import Scalar, positions
+from harness.harm import UPPER, WINDOW, harms
 from harness.plan import PlannedCell, image_set
 from harness.profile import profile, protocol
 from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train
-from methods.interface import FromFile, UnavailableError
+from methods.interface import FromFile, Plugin, UnavailableError
 from methods.weights import load_weights, state_hash
 
 PROGRESS_EVERY_S = 0.1
 LOSS = "L1, and the mean of what attention modules add"
+ASKED = (
+    "dataset",
+    "degradation",
+    "noise_seed",
+    "border",
+    "tiling",
+    "precision",
+    "self_ensemble",
+    "hash_seed",
+    "size",
+)
+"""What a task's specification says that belongs to its protocol."""
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -86,11 +101,14 @@ def run_cell(job: Job, report: Callable[[Event], None]) -> None:
 
 def blocked(task: Task, cell: PlannedCell, known: Mapping[str, str]) -> str | None:
     """Why `task` need not be tried, from how others ended: its training failed, or a smaller size ran out of memory."""
-    if task.needs is not None and known.get(task.needs, Status.DONE) != Status.DONE:
-        return f"its training ended as {known[task.needs]}"
-    if task.kind == "profile":
+    own = {other.key for other in cell.tasks}
+    for need in task.needs:
+        if known.get(need, Status.DONE) != Status.DONE:
+            whose = "its" if need in own else "its twin's"
+            return f"{whose} training ended as {known[need]}"
+    if task.kind in {"attention", "profile"}:
         for other in cell.tasks:
-            smaller = other.kind == "profile" and positions(other.spec["size"]) < positions(task.spec["size"])
+            smaller = other.kind == task.kind and positions(other.spec["size"]) < positions(task.spec["size"])
             same = smaller and other.spec["precision"] == task.spec["precision"]
             if same and known.get(other.key) == Status.OUT_OF_MEMORY:
                 return f"implied: out of memory at {other.spec['size']}"
@@ -112,7 +130,13 @@ class _Work:
         started = time.monotonic()
         if obstacle is not None:
             return Outcome(task=task, status=Status.SKIPPED, seconds=0.0, reason=obstacle)
-        tasks = {"train": self._train, "evaluate": self._evaluate, "profile": self._profile}
+        tasks = {
+            "train": self._train,
+            "evaluate": self._evaluate,
+            "harm": self._harm,
+            "attention": self._attention,
+            "profile": self._profile,
+        }
         try:
             found = tasks[task.kind](task)
         except Stopped:
@@ -125,7 +149,8 @@ class _Work:
     def _train(self, task: Task) -> dict[str, Any]:
         job, budget = self.job, self.job.cell.budget
         assert budget is not None
-        images = decoded(image_set(job.data[budget.data], job.cell.scale), self.cache.images)
+        degraded = (budget.degradation, budget.noise_seed)
+        images = decoded(image_set(job.data[budget.data], job.cell.scale, *degraded), self.cache.images)
         source = PatchSource(images=images, patch=budget.patch, batch=budget.batch, seed=task.spec["seed"])
         network = self._build(task.spec["seed"])
         if job.cell.start is not None:
@@ -144,25 +169,51 @@ class _Work:
             save_weights(error.state, self.cache.last_good(task.key))
             raise
         save_weights(state, self.cache.weights(task.key))
-        return {"records": tuple(records), "protocol": {"loss": LOSS, "device": job.device, "threads": job.threads}}
+        seen = f"{len(source.large)} of {len(images.pairs)}, the rest being smaller than a patch"
+        protocol = {"loss": LOSS, "images": seen, "device": job.device, "threads": job.threads}
+        return {"records": tuple(records), "protocol": protocol}
 
     def _evaluate(self, task: Task) -> dict[str, Any]:
-        network = self._network(task)
-        images = image_set(self.job.data[task.spec["dataset"]], self.job.cell.scale)
-        records, artifacts = evaluate(network, images, task.spec, self.job.device, self._progress)
-        how = {name: task.spec[name] for name in ("dataset", "border", "tiling", "precision", "hash_seed")}
+        network = self._network()
+        records, artifacts = evaluate(network, self._images(task), task.spec, self.job.device, self._progress)
         measured = {
-            "scale": self.job.cell.scale,
             "crop": self.job.cell.scale,
             "channel": "Y of BT.601, studio range, not rounded unless the metric says so",
             "rounding": "SR clamped and rounded to 8 bit",
             "resize": "MATLAB bicubic, antialiased, rounded after each pass",
-            "degradation": "bicubic",
-            "self_ensemble": False,
-            "tf32": torch.backends.cuda.matmul.allow_tf32,
+            "perceptual": ", ".join(task.spec["perceptual"]) or "none",
             "weights": state_hash(network.state_dict()),
         }
-        return {"records": records, "artifacts": artifacts, "protocol": how | measured}
+        return {"records": records, "artifacts": artifacts, "protocol": self._asked(task) | measured}
+
+    def _harm(self, task: Task) -> dict[str, Any]:
+        network, twin = self._network(), self._twin()
+        records, artifacts = harms(network, twin, self._images(task), task.spec, self.job.device, self._progress)
+        measured = {
+            "crop": self.job.cell.scale,
+            "channel": "RGB, each sub-pixel for itself",
+            "rounding": "SR clamped and rounded to 8 bit",
+            "regions": f"above the {UPPER:g}th percentile of their image, windows of {WINDOW} pixels",
+            "weights": state_hash(network.state_dict()),
+        }
+        return {"records": records, "artifacts": artifacts, "protocol": self._asked(task) | measured}
+
+    def _attention(self, task: Task) -> dict[str, Any]:
+        network = self._network()
+        records, artifacts = attend(network, self._images(task), task.spec, self.job.device, self._progress)
+        measured = {name: task.spec[name] for name in ("images", "queries", "top")}
+        measured["weights"] = state_hash(network.state_dict())
+        return {"records": records, "artifacts": artifacts, "protocol": self._asked(task) | measured}
+
+    def _images(self, task: Task) -> ImageSet:
+        spec = task.spec
+        name = self.job.data[spec["dataset"]]
+        return image_set(name, self.job.cell.scale, spec["degradation"], spec["noise_seed"])
+
+    def _asked(self, task: Task) -> dict[str, Any]:
+        """That part of a protocol which the grid decides."""
+        how = {name: task.spec[name] for name in ASKED if name in task.spec}
+        return how | {"scale": self.job.cell.scale, "tf32": torch.backends.cuda.matmul.allow_tf32}
 
     def _profile(self, task: Task) -> dict[str, Any]:
         if isinstance(self.plugin, FromFile):
@@ -172,29 +223,47 @@ class _Work:
             records = profile(lambda: self._build(0), task.spec, self.job.device)
         return {"records": records, "protocol": protocol(task.spec, self.job.device, self.job.threads)}
 
-    def _network(self, task: Task) -> nn.Module:
+    def _network(self) -> nn.Module:
         """The network with its trained or given weights, on the device; loaded once for all of a cell's tasks."""
         if self.loaded is None:
-            network = self._build(0)
-            file = self.cache.weights(task.needs) if task.needs else self.job.cell.weights
-            if file is not None and not isinstance(self.plugin, FromFile):
-                load_weights(network, file)
-            self.loaded = network.to(self.job.device).eval()
+            cell = self.job.cell
+            trained = next((task.key for task in cell.tasks if task.kind == "train"), None)
+            self.loaded = self._ready(self.plugin, cell.settings, cell.weights, trained)
         return self.loaded
 
+    def _twin(self) -> nn.Module:
+        """The same without attention."""
+        twin = self.job.cell.twin
+        assert twin is not None
+        return self._ready(methods.method(twin.address), twin.settings, twin.weights, twin.train)
+
+    def _ready(
+        self, plugin: Plugin, settings: Mapping[str, Scalar], given: Path | None, trained: str | None
+    ) -> nn.Module:
+        """A network with the weights of the training `trained`, or of the file `given`, or with none to load."""
+        network = _built(plugin, self.job.cell.scale, settings, given, 0)
+        file = self.cache.weights(trained) if trained else given
+        if file is not None and not isinstance(plugin, FromFile):
+            load_weights(network, file)
+        return network.to(self.job.device).eval()
+
     def _build(self, seed: int) -> nn.Module:
-        torch.manual_seed(seed)
         cell = self.job.cell
-        if isinstance(self.plugin, FromFile):
-            assert cell.weights is not None
-            return self.plugin.open(cell.scale, cell.weights)
-        return self.plugin.build(cell.scale, cell.settings)
+        return _built(self.plugin, cell.scale, cell.settings, cell.weights, seed)
 
     def _progress(self, done: int, total: int) -> None:
         """Report, but not more often than people can read."""
         if done == total or time.monotonic() - self.told > PROGRESS_EVERY_S:
             self.told = time.monotonic()
             self.report(Progress(done, total))
+
+
+def _built(plugin: Plugin, scale: int, settings: Mapping[str, Scalar], file: Path | None, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    if isinstance(plugin, FromFile):
+        assert file is not None
+        return plugin.open(scale, file)
+    return plugin.build(scale, settings)
 
 
 def status_of(error: Exception) -> Status:

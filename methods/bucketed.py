@@ -10,15 +10,27 @@ Axis letters: b batch, r round, l token, n chunk, c seat in a chunk, d channel.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Carry, Conv2d, NonLocal, feature_map, full_precision, reduced, tokens
-from methods.parts import Part, Sizes
+from methods.interface import (
+    Carry,
+    Conv2d,
+    Look,
+    NonLocal,
+    feature_map,
+    full_precision,
+    reduced,
+    tokens,
+    tokens_asked,
+)
+from methods.parts import Layers, Part, Sizes
 from methods.parts.assign import Assign, FlyHash, Layout, RandomBuckets, SpatialWindow, SphericalLSH, SuperBitLSH
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
 from methods.parts.kmeans import KMeans
@@ -42,11 +54,15 @@ VALUES = {"pointwise": Pointwise(), "spatial": Spatial(), "deformable": Deformab
 
 
 class Affinity(NamedTuple):
-    """Attention of every seat over its window: `weights [b r n c 3c]` sum to one, `lse [b r n c]` their log mass."""
+    """Attention of every seat over its window: `weights [b r n c 3c]` sum to one, `lse [b r n c]` their log mass.
+
+    `match [b l d]`, the embedding behind both, stays with an affinity that is shared while somebody looks.
+    """
 
     routing: Routing
     weights: Tensor
     lse: Tensor
+    match: Tensor | None = None
 
 
 def attend(scores: Tensor, routing: Routing) -> Affinity:
@@ -61,11 +77,40 @@ def attend(scores: Tensor, routing: Routing) -> Affinity:
 
 def aggregate(affinity: Affinity, values: Tensor) -> Tensor:
     """Weighted sum of values `[b l d]`, back in token order, rounds merged by the softmax of their log mass."""
-    routing, weights, lse = affinity
+    routing, weights, _, _ = affinity
     out = (weights @ windowed(seated(values, routing))).flatten(2, 3)
     out = out.gather(2, routing.seat_of.unsqueeze(-1).expand(-1, -1, -1, out.shape[-1]))
-    share = lse.flatten(2).gather(2, routing.seat_of).softmax(dim=1)
-    return (share.unsqueeze(-1).to(out.dtype) * out).sum(dim=1)
+    return (shares(affinity).unsqueeze(-1).to(out.dtype) * out).sum(dim=1)
+
+
+def shares(affinity: Affinity) -> Tensor:
+    """What each round counts for each token, `[b r l]`: the softmax of the rounds' log mass."""
+    return affinity.lse.flatten(2).gather(2, affinity.routing.seat_of).softmax(dim=1)
+
+
+def spread(affinity: Affinity, queries: Tensor) -> tuple[Tensor, Tensor]:
+    """`aggregate` as a matrix, the rows of `queries [q]`: weights `[b q l]`, and which tokens the windows hold.
+
+    `W[i, j] = sum_r share_r(i) sum_(s: window seats of i in round r where j sits) weight_r(i, s)`.
+    """
+    seat = affinity.routing.seat_of[..., queries]
+    window = windowed(affinity.routing.seats.unsqueeze(-1)).squeeze(-1)
+    there = _rows(window, seat // affinity.routing.seats.shape[-1])
+    given = _rows(affinity.weights.flatten(2, 3), seat) * shares(affinity)[..., queries].unsqueeze(-1)
+    place, amount = (t.transpose(1, 2).flatten(2) for t in (there, given))
+    weights = amount.new_zeros(*place.shape[:2], affinity.routing.seat_of.shape[-1])
+    reached = torch.zeros_like(weights, dtype=torch.bool)
+    return weights.scatter_add_(2, place, amount), reached.scatter_(2, place, value=True)
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """`x [b r n s]` at `index [b r q]` of its third axis."""
+    return x.gather(2, index.unsqueeze(-1).expand(-1, -1, -1, x.shape[-1]))
+
+
+def keys(match: Tensor) -> Tensor:
+    """The embedding `[b l d]` at unit norm."""
+    return F.normalize(match, dim=-1, eps=NORM_FLOOR)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,9 +162,10 @@ class BucketedAttention(NonLocal):
         convolution = Conv2d(channels, match, recipe.k_size)
         self.conv_match = nn.Sequential(convolution, nn.ReLU()) if recipe.match_relu else nn.Sequential(convolution)
         sizes = Sizes(channels, match, recipe.chunk_size, recipe.k_size)
-        for part in recipe.parts:
-            for name, layer in part.layers(sizes).items():
-                self.add_module(name, layer)
+        layers = [part.layers(sizes) for part in recipe.parts]
+        for name, layer in itertools.chain.from_iterable(some.items() for some in layers):
+            self.add_module(name, layer)
+        self.assigners = tuple(layers[0])
 
     def forward(self, x: Tensor, carry: Carry | None = None) -> Tensor:
         """Route, score and attend, or take what `carry` brings; then aggregate and fuse."""
@@ -127,23 +173,44 @@ class BucketedAttention(NonLocal):
         merged = aggregate(affinity, tokens(self.layers["conv_assembly"](x)))
         return self.recipe.fuse.fuse(self.layers, x, feature_map(merged, x))
 
-    def affinity(self, x: Tensor) -> Affinity:
-        """Who attends to whom in `x [b c h w]`, and how much."""
-        recipe = self.recipe
+    @torch.no_grad()
+    def look(self, x: Tensor, queries: Tensor, carry: Carry | None = None) -> Look:
+        """By what `carry` brings, or else by an affinity of this module's own, found without moving its means."""
+        queries = tokens_asked(queries, x)
+        brought = None if carry is None else carry.affinity
+        affinity = brought if isinstance(brought, Affinity) else self._glimpsed(x)
+        if affinity.match is None:
+            raise ValueError("this affinity was shared before anybody looked: run the forward in methods.look.looking")
+        scores = affinity.match[:, queries] @ keys(affinity.match).transpose(1, 2)
+        weights, reached = spread(affinity, queries)
+        return Look(weights, scores, reached)
+
+    def affinity(self, x: Tensor, layers: Layers | None = None) -> Affinity:
+        """Who attends to whom in `x [b c h w]`, and how much; by `layers` in the place of this module's own."""
+        recipe, layers = self.recipe, layers or self.layers
         match = tokens(self.conv_match(x))
         layout = Layout(x.shape[-2], x.shape[-1], recipe.chunk_size)
         with full_precision(match):
-            codes = recipe.assign.codes(self.layers, match.detach(), layout)
+            codes = recipe.assign.codes(layers, match.detach(), layout)
         routing = route(codes, recipe.chunk_size)
         query = seated(match, routing)
-        key = windowed(seated(F.normalize(match, dim=-1, eps=NORM_FLOOR), routing))
-        return attend(recipe.score.logits(self.layers, x, query, key, routing), routing)
+        key = windowed(seated(keys(match), routing))
+        return attend(recipe.score.logits(layers, x, query, key, routing), routing)
 
     def _shared(self, x: Tensor, carry: Carry) -> Affinity:
         carry.attentions += 1
         if not isinstance(carry.affinity, Affinity):
             affinity = self.affinity(x)
             if carry.attentions == self.recipe.share_from:
-                carry.affinity = affinity
+                carry.affinity = self._matched(affinity, x) if carry.looked_at else affinity
             return affinity
         return carry.affinity
+
+    def _glimpsed(self, x: Tensor) -> Affinity:
+        """As `affinity`, with copies of the layers that learn from what they see."""
+        copies = {name: copy.deepcopy(self.layers[name]) for name in self.assigners}
+        return self._matched(self.affinity(x, self.layers | copies), x)
+
+    def _matched(self, affinity: Affinity, x: Tensor) -> Affinity:
+        """With the embedding, made a second time so that a forward need not hold it until somebody looks."""
+        return affinity._replace(match=tokens(self.conv_match(x)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Carry, Conv2d, NonLocal, feature_map, has_data, reduced, tokens
+from methods.interface import Carry, Conv2d, Look, NonLocal, feature_map, has_data, reduced, tokens, tokens_asked
 from methods.parts import Sizes
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
 from methods.settings import choice, require_choice, require_positive
@@ -35,6 +35,14 @@ class Softmax:
         """`softmax(Q K^T) V` for `[b l d]`."""
         return (plain_attention if self.backend == "plain" else fused_attention)(query, key, value)
 
+    def weights(self, scores: Tensor) -> Tensor:
+        """The row map that both backends apply, on rows `[.. l]` of logits."""
+        return scores.softmax(dim=-1)
+
+    def reached(self, weights: Tensor) -> Tensor:
+        """All of them, bool `[.. l]`: where a weight is 0 it has underflowed."""
+        return torch.ones_like(weights, dtype=torch.bool)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sparsemax:
@@ -52,6 +60,14 @@ class Sparsemax:
     def attention(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`sparsemax(Q K^T) V` for `[b l d]`, the score matrix held in memory."""
         return sparsemax(query @ key.transpose(1, 2), self.topk) @ value
+
+    def weights(self, scores: Tensor) -> Tensor:
+        """The row map, on rows `[.. l]` of logits."""
+        return sparsemax(scores, self.topk)
+
+    def reached(self, weights: Tensor) -> Tensor:
+        """The support, bool `[.. l]`: here a weight of 0 is meant."""
+        return weights > 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,6 +108,14 @@ class DenseAttention(NonLocal):
         query, key, value = (tokens(f(x)) for f in (self.conv_match1, self.conv_match2, self.conv_assembly))
         merged = self.recipe.weighting.attention(query, key, value)
         return self.recipe.fuse.fuse(self.layers, x, feature_map(merged, x))
+
+    @torch.no_grad()
+    def look(self, x: Tensor, queries: Tensor, carry: Carry | None = None) -> Look:  # noqa: ARG002 - nothing is shared
+        """The rows of `queries` alone, never the whole score matrix."""
+        query, key = (tokens(f(x)) for f in (self.conv_match1, self.conv_match2))
+        scores = query[:, tokens_asked(queries, x)] @ key.transpose(1, 2)
+        weights = self.recipe.weighting.weights(scores)
+        return Look(weights, scores, self.recipe.weighting.reached(weights))
 
 
 def plain_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,28 @@ class UnavailableError(Exception):
 
 @dataclasses.dataclass
 class Carry:
-    """What one forward of a network hands from attention to attention: how many came before, and a shared affinity."""
+    """What one forward of a network hands from attention to attention: how many came before, and a shared affinity.
+
+    While it is `looked_at`, a shared affinity brings along what it was scored from, which costs memory.
+    """
 
     attentions: int = 0
     affinity: object = None
+    looked_at: bool = False
+
+
+class Look(NamedTuple):
+    """Whom queries attend to, as one forward does it; q queries, l tokens. Made by `NonLocal.look`.
+
+    `weights [b q l]`, the share of its attention that a query gives to each token, all rounds and repeats together:
+    none is negative and rows sum to one. `scores [b q l]`, the inner product of the query with every key, as dense
+    attention would have it for logits. `reached [b q l]`, bool: the tokens that the method lets the query attend to,
+    decided by its rule and not by `weights > 0`, since a weight may underflow.
+    """
+
+    weights: Tensor
+    scores: Tensor
+    reached: Tensor
 
 
 class NonLocal(nn.Module):
@@ -48,6 +66,17 @@ class NonLocal(nn.Module):
 
     def begin_step(self, step: int, steps: int) -> None:
         """Told by the training loop before each step, `step` from 0 to `steps - 1`; most modules do not care."""
+
+    def look(self, x: Tensor, queries: Tensor, carry: Carry | None = None) -> Look:
+        """Whom the tokens `queries [q]` of `x [b c h w]` attend to; changes neither this module nor `carry`.
+
+        It draws what a forward draws, from the same generator. `methods.look.looking` puts the generator back.
+
+        Raises:
+            NotImplementedError: this attention does not tell.
+            ValueError: a query is no token of `x`, or `carry` brings an affinity that was made without a look at it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not tell whom it attends to")
 
     def training_loss(self) -> Tensor | None:
         """What the last forward adds to the loss, weighted; None for modules that learn from the image alone."""
@@ -122,6 +151,18 @@ def tokens(x: Tensor) -> Tensor:
 def feature_map(x: Tensor, like: Tensor) -> Tensor:
     """Tokens `[b h*w c]` as a feature map of `like`'s height and width."""
     return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], *like.shape[-2:])
+
+
+def tokens_asked(queries: Tensor, x: Tensor) -> Tensor:
+    """`queries [q]` on the device of `x [b c h w]`, after a look at whether there are such tokens.
+
+    Raises:
+        ValueError: there are not.
+    """
+    length = x.shape[-2] * x.shape[-1]
+    if wrong := [index for index in queries.tolist() if not 0 <= index < length]:
+        raise ValueError(f"query {wrong[0]} is no token of a feature map of {length}: they count from 0")
+    return queries.to(x.device)
 
 
 def reduced(channels: int, reduction: int) -> int:

@@ -6,11 +6,14 @@ is strict: a key too many, too few or of another type is told with file and plac
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import functools
 import importlib.util
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pydantic
 from pydantic import ConfigDict
@@ -20,6 +23,8 @@ from methods.catalogue import NETWORKS
 from methods.settings import Scalar, unknown_name
 
 FILE = "published.toml"
+PEERS = Path(__file__).with_name("peers.csv")
+"""What papers print of other methods: a row per method, scale and test set, and where it was read."""
 UNKNOWN = "unexpected_keyword_argument"
 STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -39,10 +44,10 @@ class Score:
     scale: int
     dataset: str
     psnr: float
-    ssim: float
+    ssim: float | None
     source: str
-    confidence: str
     train_set: str
+    confidence: str = "seen"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -88,6 +93,35 @@ def read(file: Path) -> Paper:
         raise ValueError(f"{file}: {error}") from error
     except pydantic.ValidationError as error:
         raise ValueError(f"{file}: {_told(error)}") from error
+
+
+def scores_of(name: str) -> tuple[Score, ...]:
+    """Every published number of the method `name`, of the catalogue or of another by the name papers give it.
+
+    A name that ends in "+" means the method's self-ensemble. Nothing is known of most methods.
+    """
+    try:
+        file = file_of(name)
+    except ValueError:
+        file = None
+    own = read(file).scores if file else ()
+    return own + tuple(score for method, score in _peers() if method.casefold() == name.casefold())
+
+
+@functools.cache
+def _peers() -> list[tuple[str, Score]]:
+    with PEERS.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [(row.pop("method"), _score(row)) for row in rows]
+
+
+def _score(row: dict[str, str]) -> Score:
+    numbers: dict[str, Any] = {
+        "scale": int(row["scale"]),
+        "psnr": float(row["psnr"]),
+        "ssim": float(row["ssim"]) if row["ssim"] else None,
+    }
+    return Score(dataset=row["dataset"], source=row["source"], train_set=row["train_set"], **numbers)
 
 
 def file_of(name: str) -> Path:

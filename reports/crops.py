@@ -29,19 +29,42 @@ class Tile:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Strip:
-    """All pictures of one place."""
+    """All pictures of one place; `wide` ones are whole images."""
 
     title: str
     protocol: str
     tiles: tuple[Tile, ...]
+    wide: bool = False
 
 
 def strips(frames: Frames, qualities: list[Quality]) -> list[Strip]:
     """A strip per scale, data set, image and protocol: low resolution, the baseline, each method, the truth."""
-    held = frames.artifacts[frames.artifacts["task_status"] == Status.DONE]
+    held = _held(frames, "lr", "sr", "hr")
     held = held.sort_values(by="method", key=lambda methods: methods != BASELINE, kind="stable")
     scores = {(q.scale, q.dataset, q.comparable): q for q in qualities}
     return [_strip(group, scores) for _, group in held.groupby(PLACE, sort=False)]
+
+
+def maps(frames: Frames, name: str, what: str, *, pixelated: bool = False) -> list[Strip]:
+    """A strip per scale, data set, image and protocol: the map called `name` of each method; `what` says what it is."""
+    return [_maps(group, what, pixelated) for _, group in _held(frames, name).groupby(PLACE, sort=False)]
+
+
+def _maps(group: pd.DataFrame, what: str, pixelated: bool) -> Strip:
+    first = group.iloc[0]
+    place = f"{first['image']} ({first['dataset']} {TIMES}{first['scale']})"
+    drawn = group.drop_duplicates("label")
+    tiles = [
+        Tile(title=str(label), score="", alt=f"{label}: {what}, {place}", content=str(content), pixelated=pixelated)
+        for label, content in zip(drawn["label"], drawn["content"], strict=True)
+    ]
+    return Strip(title=place, protocol=str(first["comparable"]), tiles=tuple(tiles), wide=True)
+
+
+def _held(frames: Frames, *names: str) -> pd.DataFrame:
+    """The pictures of these names, of tasks that are done."""
+    artifacts = frames.artifacts
+    return artifacts[(artifacts["task_status"] == Status.DONE) & artifacts["name"].isin(names)]
 
 
 def _strip(group: pd.DataFrame, qualities: Mapping[tuple[int, str, str], Quality]) -> Strip:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from reports.cost import Cost, common_size
 from reports.frames import Frames
+from reports.pair_tables import probability
+from reports.pairs import Comparison, Pairs
 from reports.quality import Quality
 from reports.scaling import Growth, attending
 from reports.stats import Interval, ratio_interval
@@ -13,44 +15,34 @@ from reports.tables import PERCENT, TIMES, fixed, shown, significant
 
 PLAIN, FUSED = "plain", "fused"
 MOST_NAMED = 4
-ALIKE_DB = 0.005
-"""Half of the last digit that tables print of a PSNR."""
 
 BACKEND = "backend"
 """The setting that says how dense attention is computed; `PLAIN` where a cell does not name it."""
 
+Scored = tuple[Quality, Pairs]
+"""What one table holds, and the comparisons of its networks."""
+
 
 def findings(
-    frames: Frames, qualities: Sequence[Quality], costs: Sequence[Cost], grown: Sequence[Sequence[Growth]]
+    frames: Frames, scored: Sequence[Scored], costs: Sequence[Cost], grown: Sequence[Sequence[Growth]]
 ) -> tuple[str, ...]:
     """Three sentences as plain text; `grown` are the fits of each of `costs`."""
-    return (_quality(qualities), _attention(frames, costs), _growth(grown))
+    return (_quality(scored), _attention(frames, costs), _growth(grown))
 
 
-def _quality(qualities: Sequence[Quality]) -> str:
-    scored = [(quality, _ordered(quality)) for quality in qualities]
-    contested = next(((q, labels) for q, labels in scored if labels), None)
-    if contested is None:
+def _quality(scored: Sequence[Scored]) -> str:
+    quality, pairs = next(((q, p) for q, p in scored if p.best is not None), (None, None))
+    if quality is None or pairs is None or pairs.best is None:
         return "No network has been scored yet, so nothing can be said about quality."
-    quality, labels = contested
-    best = labels[0]
-    equal = [label for label in quality.labels if label == best or _alike(quality, best, label)]
-    psnr = fixed(quality.score(best, "psnr_y"), 2)
-    verb = "reaches" if len(equal) == 1 else "reach"
+    best = pairs.best
+    against = [pair for pair in pairs.comparisons if pair.first == best]
+    alike = {best, *(pair.second for pair in against if pair.verdict == "alike")}
+    equal = [label for label in quality.labels if label in alike]
+    psnr, verb = fixed(quality.score(best, "psnr_y"), 2), "reaches" if len(equal) == 1 else "reach"
     sentence = f"On {quality.title}, {_listed(equal)} {verb} the highest mean PSNR-Y of all networks: {psnr} dB"
-    rivals = [label for label in labels if label not in equal]
-    return sentence + _over_baseline(quality, best) + _lead(quality, best, rivals) + _elsewhere(best, scored)
-
-
-def _alike(quality: Quality, best: str, label: str) -> bool:
-    """Whether two methods answer alike on every image, as the plain and the fused form of one network do."""
-    return bool(((quality.images[best] - quality.images[label]).abs() < ALIKE_DB).all())
-
-
-def _ordered(quality: Quality) -> list[str]:
-    """The networks that were scored on every image, best first."""
-    complete = [label for label in quality.labels if quality.complete(label) and label != quality.baseline]
-    return sorted(complete, key=lambda label: quality.score(label, "psnr_y"), reverse=True)
+    rivals = [label for label in quality.ranking if label not in alike]
+    next_best = next((pair for pair in against if pair.second in rivals[:1]), None)
+    return sentence + _over_baseline(quality, best) + _lead(next_best) + _elsewhere(best, scored)
 
 
 def _over_baseline(quality: Quality, best: str) -> str:
@@ -62,27 +54,28 @@ def _over_baseline(quality: Quality, best: str) -> str:
     return f", {fixed(abs(gain), 2)} dB {'above' if gain >= 0 else 'below'} bicubic"
 
 
-def _lead(quality: Quality, best: str, rivals: Sequence[str]) -> str:
-    """Whether the best can be told from the next; over images only, so one training seed each stays a caution."""
-    if not rivals:
+def _lead(pair: Comparison | None) -> str:
+    """Whether the best can be told from the next, as the table of pairs says."""
+    if pair is None:
         return "."
-    gap, interval = quality.difference(best, rivals[0])
-    if interval is None:
-        return f". Whether that is better than {rivals[0]} is undecided: too few images, or infinite values."
-    told = f"{fixed(gap, 2)} dB ahead of {rivals[0]} (95{PERCENT} interval over images {_range(interval)})"
-    if interval.holds(0.0):
-        return f"; that is {told}: undecided which is better."
-    alone = min(quality.score(label, "seeds") for label in (best, rivals[0])) == 1
-    caution = ", but with one training seed each this says little about the methods" if alone else ""
-    return f"; that is {told}{caution}."
+    if pair.interval is None:
+        return f". Whether that is better than {pair.second} is undecided: {pair.reason}."
+    over = "images and training seeds" if max(pair.seeds) > 1 else "images"
+    told = f"; that is {fixed(pair.difference, 2)} dB ahead of {pair.second} "
+    told += f"(95{PERCENT} interval over {over} {_range(pair.interval)}"
+    told += ")" if pair.holm is None else f", Holm p {probability(pair.holm)})"
+    if pair.verdict == "undecided":
+        return f"{told}: undecided which is better, as {pair.reason}."
+    if pair.verdict == "noise":
+        return f"{told}: not told from zero, so undecided which is better."
+    return f"{told}, but with {pair.caution} this says little about the methods." if pair.caution else f"{told}."
 
 
-def _elsewhere(best: str, scored: Sequence[tuple[Quality, list[str]]]) -> str:
-    contests = [labels for _, labels in scored if labels]
+def _elsewhere(best: str, scored: Sequence[Scored]) -> str:
+    contests = [pairs.best for _, pairs in scored if pairs.best is not None]
     if len(contests) == 1:
         return ""
-    wins = sum(labels[0] == best for labels in contests)
-    return f" {best} is best in {wins} of {len(contests)} tables."
+    return f" {best} is best in {contests.count(best)} of {len(contests)} tables."
 
 
 def _attention(frames: Frames, costs: Sequence[Cost]) -> str:

@@ -21,7 +21,7 @@ NOT_RUN = "not_run"
 BASELINE = "bicubic"
 """The method that gains are counted from."""
 
-PLACES = ("dataset", "tiling", "precision", "hash_seed", "size")
+PLACES = ("dataset", "degradation", "tiling", "precision", "self_ensemble", "hash_seed", "size", "twin")
 """What an attempt's specification says about where and how it was made."""
 
 SIZE = re.compile(r"(\d+)x(\d+)")
@@ -39,7 +39,7 @@ ORDER BY attempt.ended_at, attempt.id
 
 RECORDS = """
 SELECT record.attempt_id, record.metric, record.value, record.status, record.reason, record.dataset, record.image,
-    record.size, record.step, record.repeat
+    record.region, record.size, record.step, record.repeat
 FROM record
 JOIN attempt ON attempt.id = record.attempt_id
 WHERE attempt.task_key IN (SELECT task_key FROM wanted WHERE run_id = :run)
@@ -138,6 +138,7 @@ def _chosen_run(runs: pd.DataFrame, run_id: str | None) -> dict[str, Any]:
         raise UserError(f"no run {run_id!r} in the store; the latest are {known}")
     row = chosen.iloc[-1].to_dict()
     texts = {"versions": read_json(row["versions"]), "machine": read_json(row.pop("description"))}
+    texts["published"] = read_json(row["published"] or "{}")
     return {str(name): value for name, value in row.items()} | texts
 
 

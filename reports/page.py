@@ -16,16 +16,22 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from harness.store import Store
+from reports.attention import attention_maps, attention_tables
 from reports.cost import Cost, cost_tables, costs
 from reports.crops import strips
 from reports.failures import failure_lines, failures, not_run
 from reports.figures import growth_figures, quality_figures, training_figures
 from reports.findings import findings
 from reports.frames import NOT_RUN, Frames, load
+from reports.harm import harm_maps, harm_tables, harms
+from reports.pair_tables import pairs_table
+from reports.pairs import Pairs, compared
 from reports.palette import DARK, LIGHT, looks
 from reports.provenance import provenance
-from reports.quality import Quality, qualities, quality_table
+from reports.published import published_table
+from reports.quality import Quality, qualities
 from reports.scaling import Growth, growths, scaling_table
+from reports.scores import quality_table
 from reports.tables import TIMES
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -56,25 +62,40 @@ def write_report(store: Store, run_id: str | None, path: Path) -> Summary:
 def _content(frames: Frames) -> dict[str, Any]:
     """All that the templates show."""
     scored, profiled = qualities(frames), costs(frames)
-    grown = [growths(cost) for cost in profiled]
+    grown, pairs = [growths(cost) for cost in profiled], compared(scored)
     look = looks(frames.labels)
+    quality = enumerate(zip(scored, pairs, strict=True))
     return {
         "run": frames.run,
-        "findings": findings(frames, scored, profiled, grown),
+        "findings": findings(frames, list(zip(scored, pairs, strict=True)), profiled, grown),
         "counts": _counts(frames),
-        "quality": [_quality_part(frames, q, profiled, f"q{i}", look) for i, q in enumerate(scored)],
+        "quality": [_quality_part(frames, q, p, profiled, f"q{i}", look) for i, (q, p) in quality],
         "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
         "training": training_figures(frames, look, "t"),
-        "strips": strips(frames, scored),
+        "crops": strips(frames, scored),
+        "harm": _harm(frames),
+        "attention": {"tables": attention_tables(frames), "maps": attention_maps(frames)},
         "failures": failures(frames).to_dict("records"),
         "not_run": not_run(frames).to_dict("records"),
         "provenance": provenance(frames),
     }
 
 
-def _quality_part(frames: Frames, quality: Quality, profiled: list[Cost], name: str, look: Any) -> dict[str, Any]:
-    table, figures = quality_table(frames, quality, profiled), quality_figures(quality, profiled, look, name)
-    return {"title": quality.title, "table": table, "figures": figures}
+def _quality_part(
+    frames: Frames, quality: Quality, pairs: Pairs, profiled: list[Cost], name: str, look: Any
+) -> dict[str, Any]:
+    return {
+        "title": quality.title,
+        "table": quality_table(frames, quality, profiled, pairs),
+        "pairs": pairs_table(quality.title, pairs),
+        "published": published_table(frames, quality),
+        "figures": quality_figures(quality, profiled, look, name),
+    }
+
+
+def _harm(frames: Frames) -> dict[str, Any]:
+    parts = [{"title": each.title, "tables": harm_tables(frames, each)} for each in harms(frames)]
+    return {"parts": parts, "maps": harm_maps(frames)}
 
 
 def _cost_part(frames: Frames, cost: Cost, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:

@@ -31,14 +31,14 @@ class Interval:
 
 def median_interval(samples: Floats) -> Interval | None:
     """Bootstrap interval of the median; None for too few samples."""
-    return None if len(samples) < FEWEST else _interval(resampled_medians(samples))
+    return None if len(samples) < FEWEST else percentile_interval(resampled_medians(samples))
 
 
 def mean_interval(differences: Floats) -> Interval | None:
     """Bootstrap interval of the mean of paired differences; None for too few, or where one is infinite."""
     if len(differences) < FEWEST or not np.isfinite(differences).all():
         return None
-    return _interval(differences[draws(len(differences))].mean(axis=1))
+    return percentile_interval(differences[draws(len(differences))].mean(axis=1))
 
 
 def ratio_interval(numerator: Floats, denominator: Floats) -> Interval | None:
@@ -46,7 +46,7 @@ def ratio_interval(numerator: Floats, denominator: Floats) -> Interval | None:
     if min(len(numerator), len(denominator)) < FEWEST:
         return None
     below = denominator[draws(len(denominator), seed=SEED + 1)]
-    return _interval(resampled_medians(numerator) / np.median(below, axis=1))
+    return percentile_interval(resampled_medians(numerator) / np.median(below, axis=1))
 
 
 def resampled_medians(samples: Floats) -> Floats:
@@ -61,6 +61,7 @@ def draws(count: int, seed: int = SEED) -> npt.NDArray[np.int64]:
     return np.random.default_rng([seed, count]).integers(0, count, size=(DRAWS, count))
 
 
-def _interval(estimates: Floats) -> Interval:
+def percentile_interval(estimates: Floats) -> Interval:
+    """What the middle 95 % of resampled estimates span."""
     low, high = np.percentile(estimates, [(100.0 - LEVEL) / 2.0, (100.0 + LEVEL) / 2.0])
     return Interval(low=float(low), high=float(high))

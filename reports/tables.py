@@ -24,7 +24,8 @@ FEWEST_FOR_SECOND = 3
 class Entry:
     """What stands in one place of a table. `value` sorts; `note` tells what the text cannot.
 
-    Only a `ranked` entry competes for best and second best.
+    Only a `ranked` entry competes for best and second best. `mark` is a sign after the text, `doubt` the same in
+    words.
     """
 
     text: str
@@ -32,16 +33,19 @@ class Entry:
     note: str = ""
     ranked: bool = False
     rank: Rank = ""
+    mark: str = ""
+    doubt: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column: its title with the unit, and which direction is better (None: neither)."""
+    """A column: its title with the unit, and which direction is better (None: neither); `words` are no figures."""
 
     key: str
     title: str
     unit: str = ""
     better: Literal["higher", "lower"] | None = None
+    words: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,13 +59,17 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table as it is printed. `protocol` is the fingerprint of what all its figures share."""
+    """A table as it is printed; `head` is the title of its first column, that of the heads of rows.
+
+    `protocol` is the fingerprint of what all its figures share.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     protocol: str | None = None
+    head: str = "Method"
 
     @property
     def marked(self) -> bool:
@@ -76,15 +84,16 @@ def make_table(
     *,
     notes: Sequence[str] = (),
     protocol: str | None = None,
+    head: str = "Method",
 ) -> Table:
     """A table without the columns that hold nothing, the best of each column marked."""
-    kept = tuple(c for c in columns if any(row.entries[c.key].value is not None for row in rows))
+    kept = tuple(c for c in columns if c.words or any(row.entries[c.key].value is not None for row in rows))
     marks = {column.key: ranks([row.entries[column.key] for row in rows], column.better) for column in kept}
     marked = tuple(
         dataclasses.replace(row, entries={k: dataclasses.replace(row.entries[k], rank=marks[k][i]) for k in marks})
         for i, row in enumerate(rows)
     )
-    return Table(caption=caption, columns=kept, rows=marked, notes=tuple(notes), protocol=protocol)
+    return Table(caption=caption, columns=kept, rows=marked, notes=tuple(notes), protocol=protocol, head=head)
 
 
 def ranks(entries: Sequence[Entry], better: Literal["higher", "lower"] | None) -> list[Rank]:

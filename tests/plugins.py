@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from harness.grid import Scalar
+from harness.grid_tables import Scalar
 from methods import load_weights
 from methods.interface import RELEASED, UnavailableError
 

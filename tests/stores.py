@@ -27,6 +27,8 @@ RUN = {
 }
 MACHINE = {"cpu": "Test CPU", "cores": 2, "threads": 2, "memory_bytes": 8 * 2**30, "os": "Linux"}
 SETS = {"pier": ("boat", "crane", "rope"), "tiles": ("floor", "wall")}
+MANY = {"pier": tuple(f"view {i:02d}" for i in range(12))}
+"""Images enough for a test to decide."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.grid import height_width
+from harness.grid_tables import height_width
 from harness.inference import autocast
 from harness.profile import clock, cost, memory
 from harness.records import Record

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from harness.grid import positions
+from harness.grid_tables import positions
 from harness.records import Record, Status
 from methods.interface import attention_modules
 from methods.parts.deformable import fast_deformable_conv

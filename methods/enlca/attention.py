@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Carry, Conv2d, NonLocal, feature_map, full_precision, reduced, tokens
+from methods.interface import Carry, Conv2d, Look, NonLocal, feature_map, full_precision, reduced, tokens, tokens_asked
 from methods.parts import Sizes
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
 from methods.settings import choice, require_positive
@@ -81,13 +81,26 @@ class KernelAttention(NonLocal):
         Raises:
             ValueError: in training, too few positions for the contrastive loss.
         """
+        query, key = self.matches(x)
+        self.contrastive_loss = contrastive_loss(query, key) if self.training and self.contrastive else None
+        merged = kernel_attention(self.attn_fn(query), self.attn_fn(key), tokens(self.conv_assembly(x)))
+        return self.recipe.fuse.fuse(self.layers, x, feature_map(merged, x))
+
+    def matches(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys `[b l d]`, all of length `sqrt(amplification)`."""
         length = math.sqrt(self.recipe.amplification)
         query, key = (
             length * F.normalize(tokens(f(x)), dim=-1, eps=NORM_FLOOR) for f in (self.conv_match1, self.conv_match2)
         )
-        self.contrastive_loss = contrastive_loss(query, key) if self.training and self.contrastive else None
-        merged = kernel_attention(self.attn_fn(query), self.attn_fn(key), tokens(self.conv_assembly(x)))
-        return self.recipe.fuse.fuse(self.layers, x, feature_map(merged, x))
+        return query, key
+
+    @torch.no_grad()
+    def look(self, x: Tensor, queries: Tensor, carry: Carry | None = None) -> Look:  # noqa: ARG002 - nothing is shared
+        """`phi(q) . phi(k)` over its sum; features are positive, so every key is reached."""
+        query, key = self.matches(x)
+        query = query[:, tokens_asked(queries, x)]
+        weights = kernel_weights(self.attn_fn(query), self.attn_fn(key))
+        return Look(weights, query @ key.transpose(1, 2), torch.ones_like(weights, dtype=torch.bool))
 
     def begin_step(self, step: int, steps: int) -> None:
         """Turn the contrastive loss on when it is due, and draw the projection anew when that is."""
@@ -134,6 +147,14 @@ def kernel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         normaliser = query @ key.sum(dim=1).unsqueeze(-1)
         out: Tensor = query @ (key.transpose(1, 2) @ values) / normaliser
     return out.to(value.dtype)
+
+
+def kernel_weights(query: Tensor, key: Tensor) -> Tensor:
+    """The weights `[b q l]` by which `kernel_attention` sums values: `query [b q m]`, `key [b l m]`, both positive."""
+    wide = torch.promote_types(query.dtype, torch.float32)
+    with full_precision(query):
+        products = query.to(wide) @ key.to(wide).transpose(1, 2)
+    return products / products.sum(dim=-1, keepdim=True)
 
 
 def contrastive_loss(query: Tensor, key: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // Numbers by value, names by letter; what has no value stays last either way.
 function compare(a, b, sign) {
   const [x, y] = [a, b].map((cell) => cell.dataset.value);
-  if (a.tagName === "TH") return sign * a.textContent.localeCompare(b.textContent);
+  if (a.tagName === "TH" || a.className === "words") return sign * a.textContent.localeCompare(b.textContent);
   if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
-  const [p, q] = [x, y].map((value) => (value === "inf" ? Infinity : Number(value)));
+  const [p, q] = [x, y].map((value) => Number(value.replace("inf", "Infinity")));
   return p === q ? 0 : sign * (p < q ? -1 : 1);
 }

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +18,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 import datasets
 import methods
-from datasets.cache import decoded
-from datasets.patches import PatchSource
+from datasets.cache import DecodedSet, decoded
+from datasets.patches import Batch, PatchSource
+from datasets.sets import Pair, read_image
 from harness.metrics import psnr, scores, ssim
 from harness.records import Outcome, Record, Status, Task
 from harness.store import Store, Wanted
@@ -25,6 +29,7 @@ from tests.stores import make_store
 
 LARGE = (1356, 2040, 3)
 """An image of DIV2K."""
+PATCH = 48
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +72,57 @@ def test_scores(benchmark: BenchmarkFixture, image: np.ndarray) -> None:
     assert benchmark(scores, np.bitwise_xor(image, 1), image, crop=2).psnr_y > 40
 
 
-def test_patch_loading(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    images = decoded(datasets.load("builtin-train", 2), tmp_path)
-    source = PatchSource(images=images, patch=48, batch=16, seed=0)
-    assert benchmark(source.at, 3).lr.shape == (16, 48, 48, 3)
+class DecodedAtEachUse:
+    """The pairs of a set as PNG files, decoded whenever one is asked for: what patches cost without the cache."""
+
+    def __init__(self, images: DecodedSet, folder: Path) -> None:
+        self.files = []
+        for pair in images.pairs:
+            files = [folder / f"{pair.name}-{size}.png" for size in ("hr", "lr")]
+            for file, image in zip(files, (pair.hr, pair.lr), strict=True):
+                Pillow.fromarray(image).save(file)
+            self.files.append((pair.name, *files))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Pair:
+        name, hr, lr = self.files[index]
+        return Pair(name, read_image(hr), read_image(lr))
+
+
+@pytest.fixture(scope="module", params=[2, 3, 4], ids="x{}".format)
+def cached(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DecodedSet:
+    return decoded(datasets.load("builtin-train", request.param), tmp_path_factory.mktemp("cache"))
+
+
+def time_patches(benchmark: BenchmarkFixture, images: DecodedSet) -> Batch:
+    """Time batches, each of another step so that none is found in the processor's cache; the first is returned."""
+    source = PatchSource(images=images, patch=PATCH, batch=16, seed=0)
+    steps = itertools.count()
+    benchmark.group = f"patches x{images.scale}"
+    benchmark(lambda: source.at(next(steps)))
+    if benchmark.stats:
+        benchmark.extra_info["pairs_per_s"] = round(source.batch / benchmark.stats["median"])
+    return source.at(0)
+
+
+def test_patch_loading(benchmark: BenchmarkFixture, cached: DecodedSet) -> None:
+    batch = time_patches(benchmark, cached)
+    assert batch.lr.shape == (16, PATCH, PATCH, 3)
+    assert batch.hr.shape == (16, cached.scale * PATCH, cached.scale * PATCH, 3)
+
+
+def test_patch_loading_by_decoding(benchmark: BenchmarkFixture, cached: DecodedSet, tmp_path: Path) -> None:
+    """Beside `test_patch_loading`: the same patches, each from two PNG files that are decoded for it."""
+    on_disk = dataclasses.replace(cached, pairs=DecodedAtEachUse(cached, tmp_path))
+    batch = time_patches(benchmark, on_disk)
+    expected = PatchSource(images=cached, patch=PATCH, batch=16, seed=0).at(0)
+    np.testing.assert_array_equal(batch.lr, expected.lr)
+    np.testing.assert_array_equal(batch.hr, expected.hr)
 
 
 def test_store_writes(benchmark: BenchmarkFixture, tmp_path: Path) -> None:

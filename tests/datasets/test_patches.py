@@ -53,6 +53,17 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert not same(one.at(0), source((9, 11), (7, 6), seed=1).at(0))
 
 
+def test_the_patches_of_a_seed_and_step_never_change() -> None:
+    """What a published training saw: row, column and image of the first pixel, and the orientation."""
+    hr = source((9, 11), (7, 6), batch=4, seed=5).at(7).hr
+    assert [(*patch[0, 0].tolist(), *orientation(patch)) for patch in hr] == [
+        (9, 18, 0, True, False, False),
+        (26, 9, 0, False, True, False),
+        (11, 23, 0, True, True, True),
+        (9, 32, 0, True, False, True),
+    ]
+
+
 def test_batches_are_those_of_their_steps_in_order() -> None:
     patches = source(batch=2)
     for first, last in ((0, 11), (5, 8), (3, 3), (2, 3)):
@@ -103,7 +114,14 @@ def test_an_image_as_small_as_a_patch_is_taken_whole() -> None:
 
 
 @pytest.mark.parametrize("size", [(3, 9), (9, 3)])
-def test_an_image_smaller_than_a_patch_is_told_by_name(size: tuple[int, int]) -> None:
-    message = f"image1 of synthetic is {size[0]}x{size[1]} at low resolution, patch 4"
+def test_images_smaller_than_a_patch_are_left_out(size: tuple[int, int]) -> None:
+    mixed, large = source((9, 9), size, (8, 8)), source((9, 9), (8, 8))
+    assert mixed.large == (0, 2)
+    for step in range(5):
+        np.testing.assert_array_equal(mixed.at(step).hr[..., :2], large.at(step).hr[..., :2])
+
+
+def test_a_set_without_an_image_as_large_as_a_patch_is_refused_and_the_largest_patch_told() -> None:
+    message = "no image of synthetic holds a patch of 4 low-resolution pixels; at scale 3 the largest that fits is 3"
     with pytest.raises(ValueError, match=message):
-        source((9, 9), size)
+        source((3, 9), (9, 2))

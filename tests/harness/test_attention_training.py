@@ -13,7 +13,7 @@ import datasets
 import methods
 from datasets.cache import decoded
 from datasets.patches import PatchSource
-from harness.grid import TrainBudget
+from harness.grid_tables import TrainBudget
 from harness.train import Checkpoints, State, Stopped, attention_loss, train
 from methods.interface import Carry, NonLocal, attention_modules
 

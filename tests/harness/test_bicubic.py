@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import datasets
 from datasets import imresize
 from harness.bicubic import METHOD
-from harness.inference import super_resolve, to_image, to_tensor
+from harness.inference import How, super_resolve, to_image, to_tensor
 from methods.interface import Plugin
 
 Image = NDArray[np.uint8]
@@ -21,7 +21,7 @@ scales = pytest.mark.parametrize("scale", [2, 3, 4])
 
 def enlarged(image: Image, scale: int, tiling: str = "whole") -> Image:
     network = METHOD.build(scale, {})
-    return super_resolve(network, image, scale=scale, tiling=tiling, precision="fp32", device="cpu")
+    return super_resolve(network, image, How(tiling=tiling), scale=scale, device="cpu")
 
 
 @scales

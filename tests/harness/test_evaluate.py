@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,10 +9,17 @@ from torch import nn
 import datasets
 from datasets.sets import ImageSet
 from harness.bicubic import Bicubic
-from harness.evaluate import busiest, evaluate
+from harness.evaluate import evaluate
 from harness.metrics import psnr
 
-SPEC = {"tiling": "whole", "precision": "fp32", "hash_seed": 0, "crops": 1}
+SPEC = {
+    "tiling": "whole",
+    "precision": "fp32",
+    "self_ensemble": False,
+    "hash_seed": 0,
+    "perceptual": [],
+    "crops": 1,
+}
 
 
 @pytest.fixture
@@ -64,21 +70,3 @@ def test_a_network_that_returns_nan_is_told_with_the_image(images: ImageSet) -> 
 
     with pytest.raises(FloatingPointError, match="chelsea: "):
         evaluate(Bad(), images, SPEC, "cpu", lambda *_: None)
-
-
-def test_the_busiest_window_is_where_the_detail_is() -> None:
-    image = np.full((60, 80, 3), 100, dtype=np.uint8)
-    image[30:40, 50:60] = np.random.default_rng(0).integers(0, 255, (10, 10, 3))
-    top, left = busiest(image, 16)
-    assert top <= 30
-    assert top + 16 >= 40
-    assert left <= 50
-    assert left + 16 >= 60
-
-
-@pytest.mark.parametrize("side", [1, 20, 60, 500])
-def test_the_busiest_window_of_any_side_begins_inside_the_image(side: int) -> None:
-    image = np.random.default_rng(1).integers(0, 255, (30, 41, 3), dtype=np.uint8)
-    top, left = busiest(image, side)
-    assert 0 <= top < 30
-    assert 0 <= left < 41

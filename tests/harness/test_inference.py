@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness import inference
-from harness.inference import super_resolve, tiled, to_image, to_tensor
+from harness.inference import How, ensembled, super_resolve, tiled, to_image, to_tensor
+from methods import build_network
 
 SCALE = 2
 
@@ -52,9 +54,9 @@ class Fixed(nn.Module):
         return self.y
 
 
-def resolve(network: nn.Module, tiling: str = "whole", precision: str = "fp32") -> NDArray[np.uint8]:
+def resolve(network: nn.Module, **how: Any) -> NDArray[np.uint8]:
     lr = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
-    return super_resolve(network.float(), lr, scale=SCALE, tiling=tiling, precision=precision, device="cpu")
+    return super_resolve(network.float(), lr, How(**how), scale=SCALE, device="cpu")
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -63,6 +65,17 @@ def resolve(network: nn.Module, tiling: str = "whole", precision: str = "fp32") 
 def test_tiles_with_enough_overlap_equal_the_whole(tiling: str, height: int, width: int, scale: int) -> None:
     network, x = Local(scale), image(height, width)
     torch.testing.assert_close(tiled(network, x, scale, tiling), network(x))
+
+
+@pytest.mark.parametrize("tiling", ["tile:7+9", "tile:16+11", "chop"])
+def test_a_purely_convolutional_network_of_the_catalogue_is_the_same_in_tiles(tiling: str) -> None:
+    """EDSR with one block: head, two, one after the body, upsampler and tail see 6 pixels and the tail's half."""
+    torch.manual_seed(0)
+    network = build_network("edsr", SCALE, n_feats=4, n_resblocks=1, res_scale=1.0).double().eval()
+    x = image(37, 29)
+    with torch.inference_mode():
+        torch.testing.assert_close(tiled(network, x, SCALE, tiling), network(x), rtol=0, atol=1e-12)
+        assert not torch.allclose(tiled(network, x, SCALE, "tile:7+2"), network(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("tiling", ["tile:5+1", "tile:5+0", "tile:5"])
@@ -160,7 +173,7 @@ def test_rows_columns_and_colours_keep_their_places() -> None:
 
     lr = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
     for tiling in ("whole", "chop", "tile:4+1"):
-        np.testing.assert_array_equal(resolve(Nearest(), tiling), lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1))
+        np.testing.assert_array_equal(resolve(Nearest(), tiling=tiling), lr.repeat(SCALE, axis=0).repeat(SCALE, axis=1))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -191,3 +204,39 @@ def test_precision_is_that_of_the_convolutions(precision: str, dtype: torch.dtyp
     low = resolve(network, precision=precision)
     assert dtypes == [dtype]
     assert np.abs(low.astype(int) - resolve(network)).max() <= 2
+
+
+def turned(x: Tensor, turn: int) -> Tensor:
+    """One of the eight turns of a square, by `rot90` and a flip, which is not how the ensemble makes them."""
+    return torch.rot90(x.flip(-1) if turn >= 4 else x, turn % 4, (-2, -1))
+
+
+def turned_back(y: Tensor, turn: int) -> Tensor:
+    upright = torch.rot90(y, -(turn % 4), (-2, -1))
+    return upright.flip(-1) if turn >= 4 else upright
+
+
+def test_the_self_ensemble_is_the_mean_over_the_eight_turns() -> None:
+    network, x = Global(), image(11, 14)
+    expected = torch.stack([turned_back(network(turned(x, turn)), turn) for turn in range(8)]).mean(dim=0)
+    torch.testing.assert_close(ensembled(network, x), expected)
+    assert not torch.allclose(network(x), expected)
+
+
+def test_a_network_that_turns_with_its_input_answers_alike_with_and_without_ensemble() -> None:
+    def big(x: Tensor) -> Tensor:
+        return x.repeat_interleave(SCALE, -2).repeat_interleave(SCALE, -1)
+
+    x = image(5, 8)
+    torch.testing.assert_close(ensembled(big, x), big(x))
+
+
+def test_each_turned_copy_is_tiled_and_the_mean_is_rounded_once() -> None:
+    network, sizes = Local().float(), []
+    network.layers[0].register_forward_hook(lambda _, args, __: sizes.append(tuple(args[0].shape[-2:])))
+    both = resolve(network, tiling="tile:5+0", self_ensemble=True)
+    assert sorted(set(sizes)) == [(2, 4), (2, 5), (4, 2), (4, 5), (5, 2), (5, 4), (5, 5)]
+    lr = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        mean = ensembled(lambda part: tiled(network, part, SCALE, "tile:5+0"), to_tensor(lr[None], "cpu"))
+    np.testing.assert_array_equal(both, to_image(mean[0]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import harness.plan
+import harness.resolve
 import methods
 from harness.errors import UserError
 from harness.grid import read_grid
@@ -37,8 +38,8 @@ def test_a_cell_has_its_training_its_evaluations_and_its_sizes(write_grid: Write
     cells = planned(write_grid("edsr", tables=SMALL, evaluate='tiling = ["whole", "chop"]\nhash_seeds = [0, 1]'))
     train, *rest = cells[0].tasks
     assert [task.kind for task in rest] == ["evaluate"] * 4 + ["profile"] * 2
-    assert {task.needs for task in rest} == {train.key, None}
-    assert all((task.needs == train.key) == (task.kind == "evaluate") for task in rest)
+    assert {task.needs for task in rest} == {(train.key,), ()}
+    assert all((task.needs == (train.key,)) == (task.kind == "evaluate") for task in rest)
 
 
 def test_weights_are_shared_by_settings_that_only_change_the_execution(write_grid: WriteGrid) -> None:
@@ -69,6 +70,10 @@ def test_seeds_make_cells_of_what_is_trained_and_of_nothing_else(write_grid: Wri
         ({"evaluate": 'tiling = "chop"'}, {"evaluate"}),
         ({"evaluate": "hash_seeds = 3"}, {"evaluate"}),
         ({"evaluate": 'precision = "bf16"'}, {"evaluate"}),
+        ({"evaluate": "self_ensemble = true"}, {"evaluate"}),
+        ({"evaluate": 'degradation = "down_noise"'}, {"evaluate"}),
+        ({"evaluate": 'degradation = ["bicubic", "blur_down"]'}, {"evaluate"}),
+        ({"budget": 'degradation = "blur_down"'}, {"train", "evaluate"}),
         ({"sizes": '["8x9", "12x17"]'}, {"profile"}),
         ({"top": "scale = 3"}, {"train", "evaluate", "profile"}),
     ],
@@ -99,15 +104,19 @@ def test_trained_weights_depend_on_the_sources_of_their_method(
 ) -> None:
     path = write_grid("edsr", "nlsn", tables=SMALL)
     before = planned(path)
-    version = harness.plan.code_version
+    version = harness.resolve.code_version
     monkeypatch.setattr(
-        harness.plan, "code_version", lambda *names: "edited" if names == ("methods.edsr",) else version(*names)
+        harness.resolve, "code_version", lambda *names: "edited" if names == ("methods.edsr",) else version(*names)
     )
     after = planned(path)
     changed = [
-        a.key != b.key for x, y in zip(before, after, strict=True) for a, b in zip(x.tasks, y.tasks, strict=True)
+        (a.kind, a.key != b.key)
+        for x, y in zip(before, after, strict=True)
+        for a, b in zip(x.tasks, y.tasks, strict=True)
     ]
-    assert changed == [True] * 4 + [False] * 4
+    own, others = changed[:4], changed[4:]
+    assert all(edited for _, edited in own)
+    assert {kind for kind, edited in others if edited} == {"harm"}, "a twin is EDSR"
 
 
 def test_weights_from_a_file_are_known_by_content_not_by_path(write_grid: WriteGrid, tmp_path: Path) -> None:
@@ -248,3 +257,44 @@ def test_two_networks_from_files_share_no_task(write_grid: WriteGrid, tmp_path: 
     tables = f'weights = "{files[0]}"\n[[methods]]\nname = "tests.plugins:STORED"\nweights = "{files[1]}"'
     first, second = planned(write_grid("tests.plugins:STORED", tables=tables))
     assert not {task.key for task in first.tasks} & {task.key for task in second.tasks}
+
+
+def test_every_axis_of_an_evaluation_is_a_task_of_its_own(write_grid: WriteGrid) -> None:
+    axes = 'degradation = ["bicubic", "blur_down", "down_noise"]\nself_ensemble = [false, true]\nnoise_seed = 5'
+    tasks = [t for t in planned(write_grid("bicubic", evaluate=axes))[0].tasks if t.kind == "evaluate"]
+    points = [(t.spec["degradation"], t.spec["self_ensemble"], t.spec["noise_seed"]) for t in tasks]
+    assert points == [(d, e, 5) for d in ("bicubic", "blur_down", "down_noise") for e in (False, True)]
+    assert len({t.key for t in tasks}) == 6
+    assert len({t.spec["data"] for t in tasks}) == 3
+
+
+def test_attention_is_looked_into_at_the_sizes_that_images_have(write_grid: WriteGrid) -> None:
+    """The images are 32x24 at low resolution."""
+    path = write_grid("nlsn", "edsr", sizes='["8x8", "32x24", "24x32"]', tables=SMALL)
+    looks = [t for cell in planned(path) for t in cell.tasks if t.kind == "attention"]
+    assert [(t.spec["size"], t.spec["maps"]) for t in looks] == [("8x8", 0), ("32x24", 1)]
+    assert {t.needs for t in looks} == {(planned(path)[0].tasks[0].key,)}
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("coffe = [1, 2]", "attention.at: no image 'coffe' in photographs0: did you mean 'coffee'?"),
+        ("coffee = [1, 24]", "attention.at: coffee is 32x24 at scale 2, [1, 24] is outside"),
+        ("coffee = [-1, 2]", "attention.at.coffee.0: Input should be greater than or equal to 0, not -1"),
+    ],
+)
+def test_a_query_that_is_not_there_is_told(write_grid: WriteGrid, at: str, told: str) -> None:
+    with pytest.raises(UserError, match=re.escape(told)):
+        planned(write_grid("nlsn", tables=f"[attention.at]\n{at}\n" + SMALL))
+
+
+def test_perceptual_scores_without_their_libraries_are_refused(
+    write_grid: WriteGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_grid("bicubic", evaluate='perceptual = ["lpips"]')
+    monkeypatch.setattr("harness.plan.available", lambda: "torchmetrics is not installed")
+    with pytest.raises(UserError, match="torchmetrics is not installed"):
+        planned(path)
+    monkeypatch.setattr("harness.plan.available", lambda: None)
+    assert planned(path)[0].tasks[0].spec["perceptual"] == ["lpips"]

@@ -28,9 +28,9 @@ def test_every_task_has_an_estimate_and_longer_work_a_longer_one(write_grid: Wri
         for steps, size in ((100, "8x8"), (10_000, "64x64"))
     )
     first, second = estimates(short), estimates(long)
-    assert first.keys() == short.all_pending().keys()
+    assert first.keys() == short.pending().keys()
     by_kind = [
-        {long_or_short.all_pending()[key][1].kind: e for key, e in found.items()}
+        {long_or_short.pending()[key][1].kind: e for key, e in found.items()}
         for long_or_short, found in ((short, first), (long, second))
     ]
     beyond_the_start = [found["train"].seconds - CELL_OVERHEAD_S for found in by_kind]
@@ -48,7 +48,7 @@ def test_a_method_that_hangs_or_raises_does_not_keep_a_run_from_beginning(
     monkeypatch.setattr(harness.estimate, "PATIENCE_S", 0.5)
     for method in ("SLOW_TO_START", "RAISES"):
         run = prepare(write_grid(f"tests.plugins:{method}"), place)
-        assert estimates(run).keys() == run.all_pending().keys()
+        assert estimates(run).keys() == run.pending().keys()
 
 
 @pytest.mark.parametrize(

@@ -65,13 +65,14 @@ def test_a_grid_becomes_records_of_every_kind(write_grid: WriteGrid, place: Plac
     outcomes = go(write_grid("bicubic", "nlsn", tables="settings = { chunk_size = 8 }\n" + SMALL), place)
     assert statuses(outcomes) == [
         *[("evaluate", "done"), ("profile", "done"), ("profile", "done")],
-        *[("train", "done"), ("evaluate", "done"), ("profile", "done"), ("profile", "done")],
+        *[("train", "done"), ("evaluate", "done"), ("attention", "done"), ("attention", "done")],
+        *[("profile", "done"), ("profile", "done")],
     ]
     frame = store.measurements()
     assert set(frame["metric"]) >= {"psnr_y", "ssim_y", "train_loss", "macs", "peak_bytes", "forward_s", "attention_s"}
     assert set(frame[frame["metric"] == "psnr_y"]["image"]) == {"chelsea", "coffee"}
     assert set(frame[frame["metric"] == "macs"]["size"]) == {"8x8", "12x16"}
-    assert len(store.frame("SELECT * FROM artifact")) == 2 * 3
+    assert len(store.frame("SELECT * FROM artifact")) == 2 * 3 + 1
 
 
 def test_the_same_grid_again_does_nothing(write_grid: WriteGrid, place: Place, store: Store) -> None:
@@ -194,7 +195,7 @@ def test_an_interruption_leaves_a_checkpoint_and_the_next_run_ends_as_if_undistu
     assert attempts(store).empty
     assert len(list((place.out / "cache" / "checkpoints").iterdir())) == 1
     go(path, place)
-    assert list(attempts(store)["status"]) == ["done"] * 4
+    assert list(attempts(store)["status"]) == ["done"] * 6
     assert list((place.out / "cache" / "checkpoints").iterdir()) == []
 
     elsewhere = Place.of(tmp_path / "undisturbed", device="cpu", threads=2)

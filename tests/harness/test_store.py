@@ -19,7 +19,7 @@ from harness.records import Artifact, Outcome, Record, Status, Task
 from harness.store import MIGRATIONS, Store, Wanted
 
 POSTGRESQL = "NLBENCH_TEST_POSTGRESQL"
-TASK = Task(kind="evaluate", key="task-1", spec={"dataset": "set", "tiling": "whole"}, needs="train-1")
+TASK = Task(kind="evaluate", key="task-1", spec={"dataset": "set", "tiling": "whole"}, needs=("train-1",))
 RUN = {
     "grid_name": "g",
     "grid": "name = 'g'",
@@ -157,12 +157,12 @@ def test_opening_again_migrates_nothing_and_loses_nothing(url: str) -> None:
     first.close()
     second = Store(url)
     assert len(second.frame("SELECT * FROM record")) == len(RECORDS)
-    assert list(second.frame("SELECT number FROM migration")["number"]) == [1]
+    assert list(second.frame("SELECT number FROM migration")["number"]) == [1, 2]
     second.close()
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
-    assert [int(file.name[:4]) for file in sorted(MIGRATIONS.glob("*.sql"))] == [1]
+    assert [int(file.name[:4]) for file in sorted(MIGRATIONS.glob("*.sql"))] == [1, 2]
 
 
 def test_a_store_from_a_newer_version_is_refused(url: str) -> None:

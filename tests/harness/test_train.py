@@ -13,7 +13,7 @@ import datasets
 import methods
 from datasets.cache import decoded
 from datasets.patches import PatchSource
-from harness.grid import TrainBudget
+from harness.grid_tables import TrainBudget
 from harness.records import Record
 from harness.train import Checkpoints, DivergedError, State, Stopped, train
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import pkgutil
@@ -19,7 +20,9 @@ from harness.profile.cost import count
 from methods import build_network, load_weights, method
 from methods.catalogue import ATTENTIONS, NETWORKS
 from methods.interface import NonLocal, attention_modules
+from methods.look import looking
 from methods.published import Method
+from tests.methods.probes import mixed, sharpen
 
 TINY = {
     "n_feats": 8,
@@ -190,6 +193,37 @@ def test_attention_is_found_by_its_type(name: str) -> None:
     found = attention_modules(network(name))
     assert len(found) == (0 if name == "edsr" else 2)
     assert all(isinstance(module, NonLocal) for module in found.values())
+
+
+@every
+def test_every_attention_tells_whom_it_attends_to(name: str) -> None:
+    """In one and the same forward, with the draws of that forward."""
+    built, x = network(name, n_feats=35).double().eval(), image(5, 7, batch=2).double()
+    sharpen(built, 5)
+    queries, matrices = torch.tensor([34, 0, 17]), mixed(built, x)
+    with torch.inference_mode(), looking(built, queries) as looks:
+        seeded(built, x)
+    assert list(looks) == list(attention_modules(built)) == list(matrices)
+    for place, (weights, scores, reached) in looks.items():
+        torch.testing.assert_close(weights, matrices[place][:, queries], rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 3).double())
+        assert (weights >= 0).all()
+        assert not weights[~reached].any()
+        assert scores.shape == reached.shape == weights.shape
+
+
+@every
+@pytest.mark.parametrize("training", [False, True])
+def test_looking_changes_no_bit(name: str, training: bool) -> None:
+    """Neither of the output nor of what the network and the generator are left with, twice over."""
+    seen = []
+    for watched in (False, True):
+        built = network(name).train(training)
+        looks = looking(built, torch.tensor([3, 0])) if watched else contextlib.nullcontext()
+        with looks:
+            out = [seeded(built, image(13, 9, batch=2)), built(image(9, 8))]
+        seen.append([*out, torch.get_rng_state(), *built.state_dict().values()])
+    assert all(torch.equal(*pair) for pair in zip(*seen, strict=True))
 
 
 def macs(name: str, side: int, **chosen: Any) -> float:

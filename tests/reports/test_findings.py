@@ -1,21 +1,24 @@
 import dataclasses
+import re
 from collections.abc import Callable
 
 from harness.records import Status
 from reports.cost import costs
 from reports.findings import findings
 from reports.frames import Frames
+from reports.pairs import compared
 from reports.quality import qualities
 from reports.scaling import growths
 from reports.tables import TIMES
-from tests.stores import BICUBIC, EDSR, FUSED, NLN, NLSN, SETS
+from tests.stores import BICUBIC, EDSR, FUSED, MANY, NLN, NLSN, SETS
 
 Make = Callable[..., Frames]
 
 
 def sentences(frames: Frames) -> tuple[str, ...]:
-    profiled = costs(frames)
-    return findings(frames, qualities(frames), profiled, [growths(cost) for cost in profiled])
+    profiled, scored = costs(frames), qualities(frames)
+    pairs = list(zip(scored, compared(scored), strict=True))
+    return findings(frames, pairs, profiled, [growths(cost) for cost in profiled])
 
 
 def test_there_are_always_three(frames: Make) -> None:
@@ -23,26 +26,38 @@ def test_there_are_always_three(frames: Make) -> None:
 
 
 def test_the_best_is_named_with_its_gain_and_lead(frames: Make) -> None:
-    quality, _, _ = sentences(frames(variants=(BICUBIC, EDSR, NLN), seeds=(0, 1)))
+    quality, _, _ = sentences(frames(variants=(BICUBIC, EDSR, NLN), sets=MANY, seeds=range(6)))
     assert quality.startswith(
-        f"On pier {TIMES}2, NLN reaches the highest mean PSNR-Y of all networks: 30.05 dB, 1.50 dB above bicubic"
+        f"On pier {TIMES}2, NLN reaches the highest mean PSNR-Y of all networks: 32.50 dB, 1.50 dB above bicubic"
     )
-    assert "0.40 dB ahead of EDSR (95\u202f% interval over images 0.20 to 0.50)." in quality
+    found = re.search(
+        r"; that is 0.35 dB ahead of EDSR \(95\u202f% interval over (.*) (0.\d\d) to (0.\d\d), Holm p 0\.0\d+\)\.$",
+        quality,
+    )
+    assert found is not None
+    assert found[1] == "images and training seeds"
+    assert 0.0 < float(found[2]) < 0.35 < float(found[3])
 
 
 def test_a_lead_of_one_seed_is_told_with_caution(frames: Make) -> None:
-    quality, _, _ = sentences(frames(variants=(BICUBIC, EDSR, NLN)))
+    quality, _, _ = sentences(frames(variants=(BICUBIC, EDSR, NLN), sets=MANY))
+    assert "ahead of EDSR (95\u202f% interval over images 0." in quality
     assert quality.endswith("but with one training seed each this says little about the methods.")
 
 
-def test_a_lead_within_the_interval_is_undecided(frames: Make) -> None:
-    quality, _, _ = sentences(frames(variants=(BICUBIC, NLN, NLSN)))
-    assert quality.endswith("undecided which is better.")
+def test_a_lead_that_is_not_told_from_zero_is_undecided(frames: Make) -> None:
+    quality, _, _ = sentences(frames(variants=(BICUBIC, NLN, NLSN), sets=MANY))
+    assert quality.endswith("not told from zero, so undecided which is better.")
+
+
+def test_images_that_cannot_decide_are_said_to_be_too_few(frames: Make) -> None:
+    quality, _, _ = sentences(frames(variants=(BICUBIC, EDSR, NLN)))
+    assert quality.endswith("undecided which is better, as 3 images can give no p below 0.25.")
 
 
 def test_two_images_decide_nothing(frames: Make) -> None:
     quality, _, _ = sentences(frames(variants=(EDSR, NLSN), sets={"tiles": SETS["tiles"]}))
-    assert "undecided: too few images" in quality
+    assert quality.endswith("Whether that is better than EDSR is undecided: fewer than 3 images.")
 
 
 def test_methods_that_answer_alike_are_named_together(frames: Make) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from harness.records import Outcome, Record, Status
 from harness.store import Store
 from reports.cost import costs
 from reports.frames import Frames, load
-from reports.quality import qualities, quality_table
+from reports.pairs import compared
+from reports.quality import qualities
+from reports.scores import quality_table
 from reports.tables import DASH, TIMES, Row, Table
 from tests.stores import (
     BICUBIC,
@@ -34,7 +37,8 @@ Change = Callable[[Ask, Outcome], Outcome]
 
 
 def table_of(frames: Frames, index: int = 0) -> Table:
-    return quality_table(frames, qualities(frames)[index], costs(frames))
+    scored = qualities(frames)
+    return quality_table(frames, scored[index], costs(frames), compared(scored)[index])
 
 
 def row_of(table: Table, label: str) -> Row:
@@ -141,6 +145,16 @@ def test_a_method_scored_on_fewer_images_is_shown_but_not_compared(tmp_path: Pat
     assert row.note == "scored on 2 of 3 images, so not compared"
     assert row.entries["psnr_y"].rank == ""
     assert row.entries["gain"].text == DASH
+
+
+def test_a_table_without_any_psnr_compares_nothing(tmp_path: Path) -> None:
+    def change(_: Ask, outcome: Outcome) -> Outcome:
+        kept = tuple(record for record in outcome.records if record.metric != "psnr_y")
+        return dataclasses.replace(outcome, records=kept)
+
+    frames = frames_of(tmp_path, Plan(), change)
+    assert text_of(table_of(frames), "NLN", "ssim_y") != DASH
+    assert compared(qualities(frames))[0].best is None
 
 
 def test_infinite_psnr_is_shown_as_such(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""Where attention helps and where it harms: a network beside its twin without attention, sub-pixel by sub-pixel.
+
+With `e = |SR - HR|` of one sub-pixel (one colour value of one pixel, 0-255), attention helps where its network's `e` is
+below its twin's and harms where it is above. The oracle takes the better of the two everywhere. What lies between
+network and oracle is the PSNR that harm costs: an approximate upper bound of what holding attention back could give.
+
+This definition is ours, after the question that the DTFN paper asks; its body was not at hand (docs/harm.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+from torch import nn
+
+from datasets.resize import Image, imresize
+from datasets.sets import ImageSet, Pair
+from harness.evaluate import Progress, answer
+from harness.metrics import PEAK, luma
+from harness.pictures import Plane, levels, png, tinted
+from harness.records import Artifact, Figures, Record, Status
+
+WINDOW = 7
+"""Side of the window, in high-resolution pixels, over which variance and error are local."""
+UPPER = 75.0
+"""A region holds the pixels above this percentile of their image."""
+STRONGEST = 8.0
+"""Levels at which a map has its full colour."""
+HELP, HARM = (0, 114, 178), (196, 81, 0)
+LONGEST = 320
+"""Longest side of a map in pixels; a larger image is averaged over blocks."""
+MAP_COLOURS = 64
+
+Mask = NDArray[np.bool_]
+Levels = NDArray[np.int16]
+
+
+def harms(
+    network: nn.Module,
+    twin: nn.Module,
+    images: ImageSet,
+    spec: Mapping[str, Any],
+    device: str,
+    progress: Progress,
+) -> Figures:
+    """Records of every image and region, a map of the first `spec["maps"]` images.
+
+    Raises:
+        FloatingPointError: a network returned a value that is not finite; the message names the image.
+    """
+    records: list[Record] = []
+    artifacts: list[Artifact] = []
+    for index, pair in enumerate(images):
+        ours, theirs = (answer(each, pair, images.scale, spec, device) for each in (network, twin))
+        records += _records(pair, ours, theirs, images)
+        if index < spec["maps"]:
+            content = png(harm_map(ours, theirs, pair.hr), MAP_COLOURS)
+            artifacts.append(Artifact(name="harm", dataset=images.name, image=pair.name, content=content))
+        progress(index + 1, len(images))
+    return tuple(records), tuple(artifacts)
+
+
+def compared(ours: Image, twin: Image, hr: Image, region: Mask) -> dict[str, float | None]:
+    """The figures of one region `[h w]` of images `[h w 3]`, none of them cropped; None where there is none.
+
+    Shares of sub-pixels, mean changes of the error in levels, three PSNR over RGB, and the squared error added where
+    attention harms over that saved where it helps.
+    """
+    error, of_twin = (np.abs(image.astype(np.int16) - hr)[region].astype(np.int64) for image in (ours, twin))
+    change = of_twin - error
+    saved = of_twin**2 - error**2
+    helped, harmed = change > 0, change < 0
+    return {
+        "psnr_rgb": _psnr(error),
+        "psnr_rgb_twin": _psnr(of_twin),
+        "psnr_rgb_oracle": _psnr(np.minimum(error, of_twin)),
+        "helped_share": _mean(helped),
+        "harmed_share": _mean(harmed),
+        "helped_levels": _mean(change[helped]),
+        "harmed_levels": _mean(-change[harmed]),
+        "undone_share": float(-saved[harmed].sum() / saved[helped].sum()) if helped.any() else None,
+    }
+
+
+def regions(hr: Image, lr: Image, crop: int) -> dict[str, Mask]:
+    """Parts of an image as masks `[h w]`, the border of `crop` pixels in none of them.
+
+    `texture`: the quarter of pixels around which the luma of HR varies most; `degraded`: the quarter around which the
+    bicubic enlargement of LR is furthest from it; `degraded texture`: both.
+    """
+    plane = luma(hr)
+    wrong = luma(imresize(lr, hr.shape[0] / lr.shape[0])) - plane
+    variance = uniform_filter(plane**2, WINDOW) - uniform_filter(plane, WINDOW) ** 2
+    inner = np.zeros(plane.shape, dtype=bool)
+    inner[crop : plane.shape[0] - crop, crop : plane.shape[1] - crop] = True
+    texture, degraded = (_upper(values, inner) for values in (variance, uniform_filter(wrong**2, WINDOW)))
+    return {"all": inner, "texture": texture, "degraded": degraded, "degraded texture": texture & degraded}
+
+
+def harm_map(ours: Image, twin: Image, hr: Image) -> Image:
+    """The image in faded grey, blue where attention brings it nearer to HR on the mean of RGB, orange where further."""
+    errors = [np.abs(image.astype(np.float64) - hr).mean(axis=-1) for image in (twin, ours)]
+    change = _reduced((errors[0] - errors[1])[..., None])[..., 0] / STRONGEST
+    ground = levels(_reduced(hr.astype(np.float64)))
+    return levels(np.where(change[..., None] > 0, tinted(ground, change, HELP), tinted(ground, -change, HARM)))
+
+
+def _records(pair: Pair, ours: Image, twin: Image, images: ImageSet) -> list[Record]:
+    found = []
+    for region, mask in regions(pair.hr, pair.lr, images.scale).items():
+        subject = {"dataset": images.name, "image": pair.name, "region": region}
+        found += [_record(metric, value, subject) for metric, value in compared(ours, twin, pair.hr, mask).items()]
+    return found
+
+
+def _record(metric: str, value: float | None, subject: Mapping[str, Any]) -> Record:
+    if value is None:
+        return Record(metric=metric, status=Status.SKIPPED, reason="no such sub-pixel in this image", **subject)
+    return Record(metric=metric, value=value, **subject)
+
+
+def _upper(values: Plane, inner: Mask) -> Mask:
+    upper: Mask = inner & (values > np.percentile(values[inner], UPPER))
+    return upper
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _psnr(error: NDArray[np.int64]) -> float | None:
+    if not error.size:
+        return None
+    mean = float((error**2).mean())
+    return 10.0 * math.log10(PEAK**2 / mean) if mean else math.inf
+
+
+def _reduced(values: Plane) -> Plane:
+    """`[h w c]` averaged over square blocks until no side is longer than `LONGEST`; a rest at the border is lost."""
+    block = -(-max(values.shape[:2]) // LONGEST)
+    rows, columns = (side // block for side in values.shape[:2])
+    blocks = values[: rows * block, : columns * block].reshape(rows, block, columns, block, -1)
+    mean: Plane = blocks.mean(axis=(1, 3))
+    return mean
