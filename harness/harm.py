@@ -29,7 +29,7 @@ WINDOW = 7
 """Side of the window, in high-resolution pixels, over which variance and error are local."""
 UPPER = 75.0
 """A region holds the pixels above this percentile of their image."""
-STRONGEST = 8.0
+STRONGEST = 3.0
 """Levels at which a map has its full colour."""
 HELP, HARM = (0, 114, 178), (196, 81, 0)
 LONGEST = 320

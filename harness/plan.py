@@ -26,7 +26,7 @@ from harness.perceptual import available
 from harness.records import Kind, Task, fingerprint
 from harness.resolve import Resolved, cell_view, check_trunk, label_view, resolve
 from harness.sources import code_version
-from harness.twins import Twin, twin_of
+from harness.twins import Twin, control_of, twin_of
 
 CODE: Mapping[Kind, str] = {
     "train": "harness.train",
@@ -138,7 +138,7 @@ class _Planner:
 
     def cell(self, resolved: Resolved) -> PlannedCell:
         """`resolved` with those of its tasks that no exclusion names."""
-        view, twin = cell_view(resolved), twin_of(resolved, self._kept)
+        view, twin = cell_view(resolved), self._beside.get(resolved.key)
         return PlannedCell(
             key=resolved.key,
             label=self.labels[resolved.key],
@@ -155,6 +155,13 @@ class _Planner:
         """The cells that no exclusion names whole."""
         probe = Task(kind="train", key="", spec={})
         return [cell for cell in self.resolved if not excluded(self.grid.exclude, cell_view(cell), probe)]
+
+    @functools.cached_property
+    def _beside(self) -> dict[str, Resolved]:
+        """By its key, what each cell is compared with: its twin, or, for a twin, its control."""
+        twins = {cell.key: twin for cell in self.resolved if (twin := twin_of(cell, self._kept))}
+        controls = {twin.key: control_of(twin, self._kept) for twin in twins.values()}
+        return {key: control for key, control in controls.items() if control} | twins
 
     def _twin(self, twin: Resolved) -> Twin:
         return Twin(

@@ -1,4 +1,7 @@
-"""Twins: for a network with attention, the same network without, trained alike, if the grid has one."""
+"""Twins: for a network with attention, the same network without, trained alike, if the grid has one.
+
+The control of such a comparison is the twin itself beside the twin from another seed: what differs there is chance.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,16 @@ def twin_of(cell: Resolved, cells: Sequence[Resolved]) -> Resolved | None:
         return _named(cell.cell.twin, cell, cells)
     fitting = [other for other in cells if _without_attention(cell, other) and _trained_alike(cell, other)]
     return max(fitting, key=lambda other: len(other.settings), default=None)
+
+
+def control_of(twin: Resolved, cells: Sequence[Resolved]) -> Resolved | None:
+    """The same network from the next of its training seeds, the first following the last; None where it has one."""
+    if not twin.trained:
+        return None
+    same = [cell for cell in cells if cell.trained and cell.function == twin.function]
+    seeds = {cell.cell.seed: cell for cell in same if cell.cell.train == twin.cell.train}
+    later = sorted(seeds, key=lambda seed: (seed <= twin.cell.seed, seed))
+    return seeds[later[0]] if len(later) > 1 else None
 
 
 def _trained_alike(cell: Resolved, other: Resolved) -> bool:

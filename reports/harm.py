@@ -42,6 +42,8 @@ FIGURES = (
     "harmed_levels",
     "undone_share",
 )
+CONTROL = "itself, from another seed"
+"""The twin of a twin: what differs there is chance."""
 LEAST_BOUND_DB = 0.005
 """Half of the last digit that is printed: a smaller bound leaves nothing to recover."""
 
@@ -176,6 +178,7 @@ def _everywhere(harm: Harm, label: str) -> Row:
         entries[share] = _percent(harm.figure(label, share))
     entries |= {"gain": _signed(harm.gain(label)), "lost": number(harm.lost(label), 2)}
     twin = harm.twins.get(label, "")
+    twin = CONTROL if twin == label else twin
     return Row(head=label, entries=entries | {"twin": Entry(text=twin)})
 
 

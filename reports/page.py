@@ -33,6 +33,7 @@ from reports.quality import Quality, qualities
 from reports.scaling import Growth, growths, scaling_table
 from reports.scores import quality_table
 from reports.tables import TIMES
+from reports.ways import ways_tables
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -70,6 +71,7 @@ def _content(frames: Frames) -> dict[str, Any]:
         "findings": findings(frames, list(zip(scored, pairs, strict=True)), profiled, grown),
         "counts": _counts(frames),
         "quality": [_quality_part(frames, q, p, profiled, f"q{i}", look) for i, (q, p) in quality],
+        "ways": ways_tables(frames, scored),
         "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
         "training": training_figures(frames, look, "t"),
         "crops": strips(frames, scored),

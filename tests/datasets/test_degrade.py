@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import ndimage
 import datasets
 from datasets import imresize
 from datasets.degrade import DEGRADATIONS, degrade
+from tests.datasets.test_sets import benchmark
 
 Image = NDArray[np.uint8]
 PHOTOGRAPH = next(iter(datasets.load("builtin-test", 3))).hr[:120, :90]
@@ -112,3 +114,17 @@ def test_what_cannot_be_degraded_is_told(options: dict[str, Any], message: str) 
     asked = {"hr": PHOTOGRAPH, "scale": 3, "kind": "bicubic", "seed": 0, **options}
     with pytest.raises(ValueError, match=re.escape(message)):
         degrade(**asked)
+
+
+def test_a_degradation_makes_the_images_and_changes_the_fingerprint(tmp_path: Path) -> None:
+    root = benchmark(tmp_path / "Set", "a", "b")
+    given = datasets.load(str(root), 2)
+    assert given.border == "as given"
+    prints = {given.fingerprint}
+    for kind, seed in (("blur_down", 0), ("down_noise", 0), ("down_noise", 1)):
+        images = datasets.load(str(root), 2, degradation=kind, noise_seed=seed)
+        assert images.border == "symmetric"
+        for pair in images:
+            np.testing.assert_array_equal(pair.lr, degrade(pair.hr, 2, kind, seed))
+        prints.add(images.fingerprint)
+    assert len(prints) == 4

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import datasets
+from datasets.degrade import Degradation
 from datasets.sets import ImageSet
 from harness.bicubic import Bicubic
 from harness.evaluate import evaluate
@@ -46,8 +50,6 @@ class _Noisy(nn.Module):
 
 
 def test_an_image_is_scored_alike_whatever_stands_before_it_and_otherwise_by_another_seed(images: ImageSet) -> None:
-    import dataclasses
-
     def scores(subject: ImageSet, seed: int) -> dict[str | None, float | None]:
         records, _ = evaluate(_Noisy(), subject, {**SPEC, "hash_seed": seed}, "cpu", lambda *_: None)
         return {r.image: r.value for r in records if r.metric == "psnr_y"}
@@ -70,3 +72,34 @@ def test_a_network_that_returns_nan_is_told_with_the_image(images: ImageSet) -> 
 
     with pytest.raises(FloatingPointError, match="chelsea: "):
         evaluate(Bad(), images, SPEC, "cpu", lambda *_: None)
+
+
+def test_a_set_of_div2k_is_also_scored_as_its_challenge_does(images: ImageSet) -> None:
+    named = dataclasses.replace(images, name="DIV2K-valid")
+    records, _ = evaluate(Bicubic(2), named, SPEC, "cpu", lambda *_: None)
+    for pair in images:
+        (value,) = [r.value for r in records if (r.image, r.metric) == (pair.name, "psnr_rgb_div2k")]
+        assert value == pytest.approx(psnr(datasets.imresize(pair.lr, 2), pair.hr, crop=8, channel="rgb"))
+    assert "psnr_rgb_div2k" not in {r.metric for r in evaluate(Bicubic(2), images, SPEC, "cpu", lambda *_: None)[0]}
+
+
+def test_perceptual_scores_are_records_of_each_image(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def distances(names: list[str], device: str, *, crop: int) -> Callable[..., dict[str, float]]:
+        asked.append((names, device, crop))
+        return lambda sr, hr: {"lpips": float(abs(sr.astype(int) - hr).mean())}
+
+    monkeypatch.setattr("harness.evaluate.perceptual", distances)
+    records, _ = evaluate(Bicubic(2), images, SPEC | {"perceptual": ["lpips"]}, "cpu", lambda *_: None)
+    assert asked == [(["lpips"], "cpu", 2)]
+    assert [r.image for r in records if r.metric == "lpips"] == ["chelsea", "coffee"]
+
+
+def test_a_degraded_set_is_scored_against_the_clean_image(image_folder: Path) -> None:
+    def score(degradation: Degradation) -> float:
+        images = datasets.load(str(image_folder), 2, degradation=degradation)
+        records, _ = evaluate(Bicubic(2), images, SPEC, "cpu", lambda *_: None)
+        return float(np.mean([r.value for r in records if r.metric == "psnr_y"]))
+
+    assert score("down_noise") < score("blur_down") < score("bicubic")

@@ -9,7 +9,7 @@ from rich.console import Console
 from harness import progress
 from harness.estimate import CELL_OVERHEAD_S, _tile, estimates
 from harness.place import Place
-from harness.progress import Bars, Ledger, Lines, clock, listener
+from harness.progress import Bars, Ledger, Lines, clock, listener, told
 from harness.records import Outcome, Status, Task
 from harness.run import Run, prepare
 from tests.conftest import WriteGrid
@@ -125,3 +125,42 @@ def test_a_terminal_shows_bars_with_the_remaining_time(run: Run) -> None:
 )
 def test_a_time_is_told_as_people_say_it(seconds: float, told: str) -> None:
     assert clock(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "words"),
+    [
+        ("train", {"train": {"steps": 30}, "seed": 2}, "train 30 steps, seed 2"),
+        ("profile", {"size": "8x8", "precision": "fp32"}, "profile 8x8 fp32"),
+        ("harm", {"dataset": "Set5", "tiling": "chop", "precision": "fp32"}, "harm Set5 chop fp32"),
+        ("attention", {"dataset": "Set5", "size": "8x8", "precision": "fp32"}, "attention Set5 8x8 fp32"),
+        (
+            "evaluate",
+            {
+                "dataset": "Set5",
+                "tiling": "whole",
+                "precision": "bf16",
+                "degradation": "blur_down",
+                "self_ensemble": True,
+            },
+            "evaluate Set5 whole bf16 blur_down self-ensemble",
+        ),
+    ],
+)
+def test_a_task_is_told_in_a_few_words(kind: Any, spec: dict[str, Any], words: str) -> None:
+    assert told(Task(kind=kind, key="k", spec=spec)) == words
+
+
+def test_a_self_ensemble_and_a_twin_are_estimated_as_more_work(write_grid: WriteGrid, place: Place) -> None:
+    rest = "settings = { chunk_size = 8 }\n[trunk]\nn_feats = 8\nn_resblocks = 1\n"
+    run = prepare(write_grid("edsr", "nlsn", tables=rest, evaluate="self_ensemble = [false, true]"), place, dry=True)
+    found, pending = estimates(run), run.pending()
+    seconds = {
+        (task.kind, task.spec.get("self_ensemble")): found[key].seconds
+        for key, (cell, task) in pending.items()
+        if cell.spec["method"] == "nlsn"
+    }
+    assert seconds["evaluate", True] == pytest.approx(8 * seconds["evaluate", False])
+    assert seconds["harm", False] == pytest.approx(2 * seconds["evaluate", False])
+    assert seconds["attention", None] > 0
+    run.store.close()

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+import harness.store as store_module
 from harness.errors import UserError
 from harness.records import Artifact, Outcome, Record, Status, Task
 from harness.store import MIGRATIONS, Store, Wanted
@@ -254,3 +256,31 @@ def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite").write_text("this is no database at all, but it is long enough to be looked at" * 20)
     with pytest.raises(UserError, match="not a database"):
         Store(str(tmp_path / "store.sqlite"))
+
+
+def test_a_store_whose_lock_is_held_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses at once where write-ahead logging is switched on while another opens the same file."""
+
+    class Connection:
+        def __init__(self, message: str) -> None:
+            self.message, self.calls = message, 0
+
+        def execute(self, _: str) -> None:
+            self.calls += 1
+            if self.calls < 4:
+                raise sqlite3.OperationalError(self.message)
+
+    held = Connection("database is locked")
+    store_module._write_ahead(held)
+    assert held.calls == 4
+    with pytest.raises(sqlite3.OperationalError, match="malformed"):
+        store_module._write_ahead(Connection("malformed"))
+    monkeypatch.setattr(store_module, "LOCK_WAIT_S", 0.0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        store_module._write_ahead(Connection("database is locked"))
+
+
+def test_a_region_is_kept(opened: Store) -> None:
+    part = Record(metric="harmed_share", value=0.25, dataset="set", image="a", region="texture")
+    opened.write(begin(opened), dataclasses.replace(outcome(), records=(part,)))
+    assert opened.measurements()["region"].tolist() == ["texture"]

@@ -59,9 +59,10 @@ def test_twins_are_of_one_scale_seed_and_budget(write_grid: WriteGrid) -> None:
     trained = {(c.spec["scale"], c.spec["seed"]): c.tasks[0].key for c in cells if c.spec["method"] == "edsr"}
     for cell in cells:
         if cell.twin:
-            assert cell.twin.train == trained[cell.spec["scale"], cell.spec["seed"]]
+            other = cell.spec["seed"] if cell.spec["method"] == "nlsn" else 1 - cell.spec["seed"]
+            assert cell.twin.train == trained[cell.spec["scale"], other]
             assert {task.needs for task in cell.tasks if task.kind == "harm"} == {(cell.tasks[0].key, cell.twin.train)}
-    assert sum(cell.twin is not None for cell in cells) == 4
+    assert sum(cell.twin is not None for cell in cells if cell.spec["method"] == "nlsn") == 4
     longer = write_grid("edsr", "nlsn", budget="gamma = [0.5, 0.6]", tables=CHUNK + SMALL)
     assert sorted(filter(None, twins(longer).values())) == ["EDSR train gamma 0.5", "EDSR train gamma 0.6"]
 
@@ -136,3 +137,13 @@ def test_networks_from_files_are_compared_too(write_grid: WriteGrid, place: Plac
     assert ("harm", "done") in statuses(outcomes)
     assert "train" not in {kind for kind, _ in statuses(outcomes)}
     assert len(attempts(Store(place.store))) == len(outcomes)
+
+
+def test_a_twin_of_several_seeds_is_compared_with_itself_from_the_next(write_grid: WriteGrid) -> None:
+    other = "[[methods]]\nname = 'edsr'\nsettings = { n_resblocks = 2 }\n"
+    path = write_grid("edsr", "nlsn", top="seeds = [4, 0, 7]", tables=CHUNK + SMALL + other)
+    cells = plan(read_grid(path), path.name, {})
+    trained = {c.tasks[0].key: c.spec["seed"] for c in cells if c.label == "EDSR n_resblocks 1"}
+    beside = {c.spec["seed"]: trained[c.twin.train or ""] for c in cells if c.label == "EDSR n_resblocks 1" and c.twin}
+    assert beside == {0: 4, 4: 7, 7: 0}
+    assert {c.twin for c in cells if c.label == "EDSR n_resblocks 2"} == {None}, "nobody's twin needs no control"
