@@ -99,6 +99,7 @@ def harm_tables(frames: Frames, harm: Harm) -> list[Table]:
         make_table(f"{harm.title}: where attention helps and harms", EVERYWHERE, everywhere, notes=[how], **shared)
     ]
     by_region = [Row(head=label, entries=_by_region(harm, label)) for label in harm.labels]
+    by_region = [_unranked(row) if harm.twins.get(row.head) == row.head else row for row in by_region]
     tables.append(make_table(f"{harm.title}: gain and loss by region", BY_REGION, by_region, **shared))
     recovered = [_recovered(harm, *pair) for pair in _held_back(frames, harm)]
     if recovered:
@@ -178,8 +179,13 @@ def _everywhere(harm: Harm, label: str) -> Row:
         entries[share] = _percent(harm.figure(label, share))
     entries |= {"gain": _signed(harm.gain(label)), "lost": number(harm.lost(label), 2)}
     twin = harm.twins.get(label, "")
-    twin = CONTROL if twin == label else twin
-    return Row(head=label, entries=entries | {"twin": Entry(text=twin)})
+    row = Row(head=label, entries=entries | {"twin": Entry(text=CONTROL if twin == label else twin)})
+    return _unranked(row) if twin == label else row
+
+
+def _unranked(row: Row) -> Row:
+    """A control competes with nobody."""
+    return dataclasses.replace(row, entries={k: dataclasses.replace(e, ranked=False) for k, e in row.entries.items()})
 
 
 def _by_region(harm: Harm, label: str) -> dict[str, Entry]:

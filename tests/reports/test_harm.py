@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,11 @@ def test_a_loss_is_printed_with_its_sign(tmp_path: Path, monkeypatch: pytest.Mon
     assert texts(harm_tables(frames, worse)[0], "NLSN fidelity")["gain"] == f"{MINUS}1.00"
     (row,) = harm_tables(frames, worse)[2].rows
     assert row.entries["share"].text == f"{MINUS}400.0"
+
+
+def test_a_control_is_named_and_competes_with_nobody(frames: Frames, harm: Harm) -> None:
+    control = dataclasses.replace(harm, twins={"NLSN plain": "EDSR", "NLSN fidelity": "NLSN fidelity"})
+    for table in harm_tables(frames, control)[:2]:
+        (row,) = [row for row in table.rows if row.head == "NLSN fidelity"]
+        assert not any(entry.rank for entry in row.entries.values())
+    assert texts(harm_tables(frames, control)[0], "NLSN fidelity")["twin"] == "itself, from another seed"
