@@ -6,6 +6,7 @@ Without an argument: run the default grid on the built-in images and write the r
 from __future__ import annotations
 
 import enum
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -113,6 +114,21 @@ def report(
     _write_report(opened, opened.run_id(run_id), out, page)
 
 
+@app.command("import")
+def import_benchmarks(
+    file: Annotated[Path, typer.Argument(help="What `pytest --benchmark-json` wrote.")],
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+) -> None:
+    """Take the times of pytest-benchmark into the store as a run, with every sample, and write its page."""
+    from harness.benchmarks import keep, read  # noqa: PLC0415 - the database library is not needed by --help
+    from harness.store import Store  # noqa: PLC0415
+
+    found = read(file)
+    opened = Store(store or str(out / STORE_FILE))
+    _write_report(opened, keep(opened, found, f"python run_all.py import {file.name}"), out, out / "benchmarks.html")
+
+
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="File to write.")],
@@ -151,6 +167,31 @@ def load(
     told = (f"{name} {value}" for name, value in loaded.settings.items() if name not in loaded.fit.settings)
     say(f"taken as released, or told by the file to be so: {', '.join(told)}", highlight=False)
     say(f"\n{loaded.entry}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def cost(
+    method: Annotated[str, typer.Argument(help="Name of a method, or package.module:METHOD.")],
+    size: Annotated[str, typer.Option(help="Input, height x width, such as 4320x7680.")],
+    scale: Annotated[int, typer.Option(help="How much larger the output is.")] = 2,
+    settings: Annotated[Optional[list[str]], typer.Option("--set", help="name=value; may be repeated.")] = None,  # noqa: UP045
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    attention: Annotated[
+        bool, typer.Option("--attention", help="One attention alone, on features of that size.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Count multiply-adds, memory and data moved of one forward at any size. Computes and allocates nothing."""
+    from harness.cost_report import Asked, cost_report, setting  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.cost_tables import tables  # noqa: PLC0415
+
+    chosen = dict(map(setting, settings or ()))
+    asked = Asked(method=method, size=size, scale=scale, settings=chosen, precision=precision, alone=attention)
+    found = cost_report(asked)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))  # noqa: T201 - for a program to read
+    else:
+        _console().print(tables(found))
 
 
 @app.command()

@@ -20,6 +20,7 @@ from datasets.naming import nearest
 from harness.errors import UserError
 from harness.grid_tables import (
     TABLES,
+    Alone,
     Attention,
     Evaluate,
     Harm,
@@ -33,6 +34,7 @@ from harness.grid_tables import (
     TrainBudget,
     listed,
 )
+from harness.records import KINDS, GridKind
 
 GRIDS = Path(__file__).with_name("grids")
 MAX_CELLS = 100_000
@@ -55,9 +57,10 @@ class Cell:
 
 
 class Grid(Table):
-    """A whole grid file."""
+    """A whole grid file; `tasks` are the kinds of task that its cells shall do."""
 
     name: str
+    tasks: Sweep[GridKind] = KINDS
     scale: Sweep[Literal[2, 3, 4]] = (2,)
     seeds: Sweep[NotNegative] = (0,)
     trunk: dict[str, Sweep[Scalar]] = Field(default_factory=dict)
@@ -66,6 +69,7 @@ class Grid(Table):
     profile: Profile = Field(default_factory=Profile)
     harm: Harm = Field(default_factory=Harm)
     attention: Attention = Field(default_factory=Attention)
+    alone: Alone = Field(default_factory=Alone)
     limits: Limits = Field(default_factory=Limits)
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1, strict=False)]
     exclude: Annotated[tuple[dict[str, Sweep[Scalar]], ...], Field(strict=False)] = ()

@@ -40,6 +40,30 @@ def _whole_number(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def positions(size: str) -> int:
+    """Number of positions of a size such as `"96x128"`."""
+    height, width = height_width(size)
+    return height * width
+
+
+def height_width(size: str) -> tuple[int, int]:
+    """A size such as `"96x128"` as numbers."""
+    height, _, width = size.partition("x")
+    return int(height), int(width)
+
+
+def sorted_sizes(sizes: tuple[str, ...]) -> tuple[str, ...]:
+    """Sizes by number of positions.
+
+    Raises:
+        ValueError: one that is no size.
+    """
+    for size in sizes:
+        if not SIZE.fullmatch(size):
+            raise ValueError(f"a size is written height x width, such as 96x128, not {size!r}")
+    return tuple(sorted(sizes, key=positions))
+
+
 class TrainBudget(Table):
     """How one network is trained. `patch` is in low-resolution pixels, `milestones` are fractions of `steps`.
 
@@ -70,13 +94,26 @@ class Profile(Table):
     warm_up_s: Annotated[float, Field(ge=0)] = 0.5
     budget_s: Annotated[float, Field(gt=0)] = 4.0
 
-    @pydantic.field_validator("sizes")
-    @classmethod
-    def _sizes(cls, sizes: tuple[str, ...]) -> tuple[str, ...]:
-        for size in sizes:
-            if not SIZE.fullmatch(size):
-                raise ValueError(f"a size is written height x width, such as 96x128, not {size!r}")
-        return tuple(sorted(sizes, key=positions))
+    _sizes = pydantic.field_validator("sizes")(sorted_sizes)
+
+
+class Alone(Table):
+    """The grid's attentions alone, in turn in one process, on features that their networks make of an image.
+
+    `mode` training is forward and backward with what attention adds to the loss. Each of `passes` is a process of its
+    own; `budget_s` is for all attentions at one size of one pass together.
+    """
+
+    measure: bool = False
+    sizes: Annotated[Sweep[str], Field(validate_default=True)] = ("24x24", "48x48", "72x72", "96x96", "144x144")
+    precision: Sweep[Precision] = ("fp32",)
+    mode: Sweep[Literal["inference", "training"]] = ("inference",)
+    batch: Sweep[Positive] = (1,)
+    passes: Positive = 3
+    warm_up_s: Annotated[float, Field(ge=0)] = 0.2
+    budget_s: Annotated[float, Field(gt=0)] = 20.0
+
+    _sizes = pydantic.field_validator("sizes")(sorted_sizes)
 
 
 class Limits(Table):
@@ -161,18 +198,7 @@ TABLES: Mapping[str, type[Table]] = {
     "profile": Profile,
     "harm": Harm,
     "attention": Attention,
+    "alone": Alone,
     "limits": Limits,
     "methods": MethodEntry,
 }
-
-
-def positions(size: str) -> int:
-    """Number of positions of a size such as `"96x128"`."""
-    height, width = height_width(size)
-    return height * width
-
-
-def height_width(size: str) -> tuple[int, int]:
-    """A size such as `"96x128"` as numbers."""
-    height, _, width = size.partition("x")
-    return int(height), int(width)

@@ -17,6 +17,7 @@ import datasets
 from datasets.layouts import image_name
 from datasets.naming import nearest
 from datasets.sets import ImageSet, called
+from harness.contenders import Contender, contenders
 from harness.errors import UserError
 from harness.exclusions import check_exclusions, excluded
 from harness.grid import Grid
@@ -34,8 +35,12 @@ CODE: Mapping[Kind, str] = {
     "harm": "harness.harm",
     "attention": "harness.attend",
     "profile": "harness.profile",
+    "alone": "harness.alone",
 }
 """The module that does each kind of task; what it imports belongs to the task's key too."""
+NEED_WEIGHTS: tuple[Kind, ...] = ("evaluate", "harm", "attention")
+ALONE = "Attention alone"
+"""The label of what times all attentions of a grid together."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,7 @@ class PlannedCell:
     start: Path | None
     twin: Twin | None
     tasks: tuple[Task, ...]
+    contenders: Mapping[str, Contender] = dataclasses.field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Scalar]:
@@ -84,7 +90,7 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
         check_exclusions(grid.exclude, [cell_view(cell) for cell in resolved])
         named = labels([(cell.title, label_view(cell)) for cell in resolved])
         planned = _Planner(grid, machine, dict(zip([cell.key for cell in resolved], named, strict=True)), resolved)
-        cells = [planned.cell(cell) for cell in resolved]
+        cells = [*(planned.cell(cell) for cell in resolved), *planned.passes()]
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
     kept = [cell for cell in cells if cell.tasks]
@@ -114,6 +120,8 @@ def data_names(grid: Grid) -> dict[str, str]:
 
 def _check(grid: Grid) -> None:
     """What no table can check for itself."""
+    if needing := [kind for kind in NEED_WEIGHTS if kind in grid.tasks and "train" not in grid.tasks]:
+        raise ValueError(f"tasks: {needing[0]} needs trained weights, so train must be among the tasks")
     if grid.evaluate.perceptual and (reason := available()):
         raise ValueError(f"evaluate.perceptual: {reason}")
     for scale in grid.scale if grid.attention.at else ():
@@ -164,23 +172,27 @@ class _Planner:
         return {key: control for key, control in controls.items() if control} | twins
 
     def _twin(self, twin: Resolved) -> Twin:
+        trained = twin.trained and "train" in self.grid.tasks
         return Twin(
             label=self.labels[twin.key],
             address=twin.address,
             settings=twin.settings,
             weights=Path(twin.cell.weights) if twin.cell.weights else None,
-            train=_train_task(twin).key if twin.trained else None,
+            train=_train_task(twin).key if trained else None,
         )
 
     def _tasks(self, resolved: Resolved, twin: Resolved | None) -> Iterator[Task]:
-        if resolved.trained:
+        kinds = self.grid.tasks
+        if resolved.trained and "train" in kinds:
             yield _train_task(resolved)
-        yield from self._evaluations(resolved)
-        if twin is not None and self.grid.harm.measure:
+        if "evaluate" in kinds:
+            yield from self._evaluations(resolved)
+        if "harm" in kinds and twin is not None and self.grid.harm.measure:
             yield from self._harms(resolved, twin)
-        if resolved.attends and self.grid.attention.measure:
+        if "attention" in kinds and resolved.attends and self.grid.attention.measure:
             yield from self._looks(resolved)
-        yield from self._profiles(resolved)
+        if "profile" in kinds:
+            yield from self._profiles(resolved)
 
     def _evaluations(self, resolved: Resolved) -> Iterator[Task]:
         axes = self.grid.evaluate
@@ -211,6 +223,34 @@ class _Planner:
             maps = {"size": size, "maps": table.maps if size == sizes[-1] else 0}
             spec = _network(resolved) | self._images(resolved, axes.data[0], axes.degradation[0]) | asked | maps
             yield _task("attention", resolved, spec, _needs(resolved))
+
+    def passes(self) -> Iterator[PlannedCell]:
+        """The attentions alone: a cell for each pass, last of all, so that each is a process and a time of its own."""
+        wanted = self.grid.alone.measure and "alone" in self.grid.tasks
+        found = contenders(self._kept, self.labels) if wanted else {}
+        for number in range(self.grid.alone.passes if found else 0):
+            told = {key: {"label": c.label, "settings": dict(c.settings)} for key, c in found.items()}
+            blank = {"settings": {}, "scale": 0, "seed": number, "weights": None, "start": None, "train": None}
+            spec = {"method": "alone", "title": ALONE, "contenders": told, **blank}
+            yield PlannedCell(
+                key=fingerprint(spec),
+                label=ALONE,
+                address="",
+                spec=spec,
+                weights=None,
+                start=None,
+                twin=None,
+                tasks=tuple(self._alone(found, number)),
+                contenders=found,
+            )
+
+    def _alone(self, found: Mapping[str, Contender], number: int) -> Iterator[Task]:
+        axes = self.grid.alone
+        shared = {"contenders": list(found), "pass": number, "machine": fingerprint(self.machine)}
+        shared |= {"warm_up_s": axes.warm_up_s, "budget_s": axes.budget_s, "alone_code": code_version(CODE["alone"])}
+        for way in itertools.product(axes.mode, axes.precision, axes.batch, axes.sizes):
+            spec = shared | dict(zip(("mode", "precision", "batch", "size"), way, strict=True))
+            yield Task(kind="alone", key=fingerprint(spec | {"kind": "alone"}), spec=spec)
 
     def _profiles(self, resolved: Resolved) -> Iterator[Task]:
         axes = self.grid.profile

@@ -137,6 +137,8 @@ def told(task: Task) -> str:
     spec = task.spec
     if task.kind == "train":
         return f"train {spec['train']['steps']} steps, seed {spec['seed']}"
+    if task.kind == "alone":
+        return f"alone {spec['mode']} {spec['size']} {spec['precision']} batch {spec['batch']}, pass {spec['pass'] + 1}"
     where = ("dataset", "size") if task.kind == "attention" else ("dataset", "tiling", "size")
     parts = [str(spec[name]) for name in (*where, "precision") if name in spec]
     if (degradation := spec.get("degradation", "bicubic")) != "bicubic":

@@ -1,6 +1,6 @@
 """What a record is: one number, measured once, with everything that says what it means. No torch here.
 
-A cell has tasks (train, evaluate, harm, attention, profile); an attempt at a task ends in an outcome: a status,
+A cell has tasks (train, evaluate, harm, attention, profile, alone); an attempt at a task ends in an outcome: a status,
 records, artifacts.
 """
 
@@ -12,9 +12,14 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-Kind = Literal["train", "evaluate", "harm", "attention", "profile"]
+GridKind = Literal["train", "evaluate", "harm", "attention", "profile", "alone"]
+Kind = GridKind | Literal["benchmark"]
+
+
+KINDS: tuple[GridKind, ...] = get_args(GridKind)
+"""What a grid may ask for; benchmarks are imported."""
 
 
 class Status(enum.StrEnum):
@@ -64,8 +69,11 @@ METRICS: Mapping[str, Metric] = {
     "macs": Metric(title="MACs", unit="", better="lower", digits=0),
     "macs_fvcore": Metric(title="MACs by fvcore", unit="", better="lower", digits=0),
     "uncounted_elements": Metric(title="Elements of operations not counted", unit="", better=None, digits=0),
+    "uncounted_bytes": Metric(title="Bytes moved by operations not counted", unit="B", better=None, digits=0),
+    "uncounted_products": Metric(title="Matrix products not counted", unit="", better="lower", digits=0),
     "attention_macs": Metric(title="MACs in attention", unit="", better="lower", digits=0),
     "peak_bytes": Metric(title="Peak memory of activations", unit="B", better="lower", digits=0),
+    "peak_bytes_fake": Metric(title="Peak memory of activations, counted", unit="B", better="lower", digits=0),
     "weight_bytes": Metric(title="Memory of weights", unit="B", better="lower", digits=0),
     "reserved_bytes": Metric(title="Reserved by the allocator", unit="B", better="lower", digits=0),
     "process_bytes": Metric(title="Memory of the process on the GPU", unit="B", better="lower", digits=0),
@@ -74,6 +82,24 @@ METRICS: Mapping[str, Metric] = {
     "first_forward_s": Metric(title="First forward", unit="s", better="lower", digits=4),
     "attention_s": Metric(title="Time inside attention", unit="s", better="lower", digits=4),
     "converged": Metric(title="Timing converged", unit="", better="higher", digits=0),
+    "benchmark_s": Metric(title="Time of a benchmark", unit="s", better="lower", digits=6),
+    "alone_s": Metric(title="Time of attention alone", unit="s", better="lower", digits=4),
+    "alone_first_s": Metric(title="First call of attention alone", unit="s", better="lower", digits=4),
+    "alone_converged": Metric(title="Timing of attention alone converged", unit="", better="higher", digits=0),
+    "alone_macs": Metric(title="MACs of attention alone", unit="", better="lower", digits=0),
+    "alone_peak_bytes": Metric(title="Peak memory of attention alone", unit="B", better="lower", digits=0),
+    "alone_parameters": Metric(title="Parameters of attention alone", unit="", better="lower", digits=0),
+    "clock_s": Metric(title="Time that the clock takes for itself", unit="s", better="lower", digits=6),
+    "ceiling_macs_per_s": Metric(title="MACs a second of a matrix product", unit="/s", better="higher", digits=0),
+    "ceiling_bytes_per_s": Metric(title="Bytes a second of a copy", unit="B/s", better="higher", digits=0),
+    "load_average": Metric(title="Load average of the machine", unit="", better="lower"),
+    "cpu_mhz": Metric(title="Clock of the CPU", unit="MHz", better=None, digits=0),
+    "gpu_mhz": Metric(title="Clock of the GPU", unit="MHz", better=None, digits=0),
+    "gpu_celsius": Metric(title="Temperature of the GPU", unit="°C", better=None, digits=0),
+    "gpu_watt": Metric(title="Power of the GPU", unit="W", better=None, digits=0),
+    "gpu_throttled": Metric(title="GPU throttled", unit="", better="lower", digits=0),
+    "gpu_others": Metric(title="Other processes on the GPU", unit="", better="lower", digits=0),
+    "energy_j": Metric(title="Energy of the GPU", unit="J", better="lower"),
     "train_loss": Metric(title="Training loss (L1)", unit="", better="lower", digits=5),
     "learning_rate": Metric(title="Learning rate", unit="", better=None, digits=6),
     "step_s": Metric(title="Time per training step", unit="s", better="lower", digits=4),

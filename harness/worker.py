@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import signal
 import threading
 import time
@@ -18,8 +19,11 @@ import methods
 from datasets.cache import decoded
 from datasets.patches import PatchSource
 from datasets.sets import ImageSet
+from harness.alone import Alone
+from harness.alone import protocol as alone_protocol
 from harness.attend import attend
 from harness.cache import Cache, save_weights
+from harness.endings import status_of, told
 from harness.evaluate import evaluate
 from harness.grid_tables import Scalar, positions
 from harness.harm import UPPER, WINDOW, harms
@@ -27,7 +31,7 @@ from harness.plan import PlannedCell, image_set
 from harness.profile import profile, protocol
 from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train
-from methods.interface import FromFile, Plugin, UnavailableError
+from methods.interface import FromFile, Plugin
 from methods.weights import load_weights, state_hash
 
 PROGRESS_EVERY_S = 0.1
@@ -44,7 +48,6 @@ ASKED = (
     "size",
 )
 """What a task's specification says that belongs to its protocol."""
-MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,8 +123,8 @@ class _Work:
 
     def __init__(self, job: Job, stop: threading.Event, report: Callable[[Event], None]) -> None:
         self.job, self.stop, self.report = job, stop, report
-        self.plugin = methods.method(job.cell.address)
         self.cache = Cache(job.cache)
+        self.alone = Alone(job.cell.contenders, job.device)
         self.loaded: nn.Module | None = None
         self.told = 0.0
 
@@ -136,6 +139,7 @@ class _Work:
             "harm": self._harm,
             "attention": self._attention,
             "profile": self._profile,
+            "alone": self._alone,
         }
         try:
             found = tasks[task.kind](task)
@@ -143,7 +147,7 @@ class _Work:
             raise
         except Exception as error:  # noqa: BLE001 - a method may raise anything, and the rest must go on
             traceback.print_exc()
-            found = {"status": status_of(error), "reason": _told(error)}
+            found = {"status": status_of(error), "reason": told(error)}
         return Outcome(**{"task": task, "status": Status.DONE, **found, "seconds": time.monotonic() - started})
 
     def _train(self, task: Task) -> dict[str, Any]:
@@ -223,6 +227,15 @@ class _Work:
             records = profile(lambda: self._build(0), task.spec, self.job.device)
         return {"records": records, "protocol": protocol(task.spec, self.job.device, self.job.threads)}
 
+    def _alone(self, task: Task) -> dict[str, Any]:
+        records = self.alone.measure(task.spec, self._progress)
+        return {"records": records, "protocol": alone_protocol(task.spec, self.job.device, self.job.threads)}
+
+    @functools.cached_property
+    def plugin(self) -> Plugin:
+        """The cell's method."""
+        return methods.method(self.job.cell.address)
+
     def _network(self) -> nn.Module:
         """The network with its trained or given weights, on the device; loaded once for all of a cell's tasks."""
         if self.loaded is None:
@@ -264,26 +277,3 @@ def _built(plugin: Plugin, scale: int, settings: Mapping[str, Scalar], file: Pat
         assert file is not None
         return plugin.open(scale, file)
     return plugin.build(scale, settings)
-
-
-def status_of(error: Exception) -> Status:
-    """Which status an exception means."""
-    if isinstance(error, UnavailableError):
-        return Status.SKIPPED
-    if isinstance(error, DivergedError | FloatingPointError):
-        return Status.DIVERGED
-    words = str(error).lower()
-    short_of_memory = isinstance(error, RuntimeError) and any(phrase in words for phrase in MEMORY_WORDS)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or short_of_memory:
-        return Status.OUT_OF_MEMORY
-    return Status.ERROR
-
-
-def _told(error: Exception) -> str:
-    """The first line of an exception, with its kind unless we raised it for the user."""
-    line = next(iter(str(error).splitlines()), "")
-    return (
-        line
-        if isinstance(error, ValueError | DivergedError | UnavailableError) and line
-        else f"{type(error).__name__}: {line}"
-    )

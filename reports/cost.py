@@ -31,6 +31,7 @@ from reports.tables import (
 SAMPLED = ("forward_s", "attention_s")
 MEMORY = ("peak_bytes", "weight_bytes", "reserved_bytes", "process_bytes", "rss_bytes")
 SINGLE = ("parameters", "macs", "macs_fvcore", "attention_macs", "uncounted_elements", "first_forward_s", "converged")
+PRODUCTS = "uncounted_products"
 GROUP = ["scale", "comparable", "machine_id"]
 COUNTS_AGREE = 0.01
 """Two counts of MACs that differ by more are marked."""
@@ -41,7 +42,7 @@ class Cost:
     """What was profiled at one scale under one protocol on one machine.
 
     `figures` has a row per (label, size): counted figures as they are, medians of sampled ones; `samples` holds those
-    by (metric, label, size).
+    by (metric, label, size). `alone` says how, where attentions ran by themselves and not in networks of one scale.
     """
 
     scale: int
@@ -50,6 +51,17 @@ class Cost:
     machine: str
     figures: pd.DataFrame
     samples: Mapping[tuple[str, str, str], Floats]
+    alone: str = ""
+
+    @property
+    def subject(self) -> str:
+        """Of what this is the cost, as the end of a caption."""
+        return f"of attention alone, {self.alone}" if self.alone else f"at {TIMES}{self.scale}"
+
+    @property
+    def short(self) -> str:
+        """The same as the end of a figure's title."""
+        return "alone" if self.alone else f"{TIMES}{self.scale}"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -81,7 +93,7 @@ class Cost:
 
 def costs(frames: Frames) -> list[Cost]:
     """One for each scale, protocol and machine, in the order in which the run asked for them."""
-    records = frames.measured(*SAMPLED, *MEMORY, *SINGLE)
+    records = frames.measured(*SAMPLED, *MEMORY, *SINGLE, PRODUCTS)
     records = records[records["size"].notna()].drop_duplicates(["attempt_id", "label", "metric", "size", "repeat"])
     return [_cost(group) for _, group in records.groupby(GROUP, sort=False)]
 
@@ -145,7 +157,7 @@ def cost_tables(frames: Frames, cost: Cost) -> list[Table]:
 def _table(cost: Cost, size: str, tasks: Mapping[str, pd.DataFrame]) -> Table:
     rows = [_row(cost, label, size, asked) for label, asked in tasks.items()]
     n = fixed(positions(size), 0)
-    caption = f"Cost at {TIMES}{cost.scale}, input {shown(size)} (n = {n}), precision {cost.precision}"
+    caption = f"Cost {cost.subject}, input {shown(size)} (n = {n}), precision {cost.precision}"
     return make_table(caption, COLUMNS, rows, protocol=cost.comparable)
 
 
@@ -184,6 +196,8 @@ def _converged(value: float | None) -> Entry:
 
 def _doubt(cost: Cost, label: str, size: str) -> str:
     """Why the count of MACs should not be trusted, if there is reason."""
+    if products := cost.value(label, size, PRODUCTS):
+        return f"{products:.0f} matrix products have no formula: these MACs are too few"
     macs, second = cost.value(label, size, "macs"), cost.value(label, size, "macs_fvcore")
     if not macs or second is None or abs(second - macs) <= COUNTS_AGREE * macs:
         return ""

@@ -1,10 +1,10 @@
-"""The figures: quality against cost, growth of attention's cost with n, training curves."""
+"""The figures: quality against cost, training curves, and what `reports.growth_figures` draws with."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,14 @@ from reports.frames import Frames
 from reports.labels import MOST, place_names, shortened
 from reports.palette import Look
 from reports.quality import Quality, reference
-from reports.scaling import QUANTITIES, Growth
-from reports.stats import Floats
-from reports.svg import MUTED, PAGE, Figure, drawing, inlined, series_colour
+from reports.svg import PAGE, Figure, drawing, inlined, series_colour
 from reports.tables import TIMES, fixed, shown
 
 HEIGHT = 3.0
 LEGEND_ROW = 0.19
 """Inches that a row of the legend adds to a figure."""
-LONGEST_OF_TWO, LONGEST_NAME, LONGEST_ENTRY = 18, 32, 44
-"""Letters of an entry where two stand side by side, of a name that more follows, and of an entry with a whole row."""
+LONGEST_OF_TWO, LONGEST_ENTRY = 18, 44
+"""Letters of an entry where two stand side by side, and of one with a whole row."""
 
 AXES = {
     "forward_s": ("Forward time [ms]", 1e-3),
@@ -78,11 +76,11 @@ def _trade(
 ) -> Figure:
     what = AXES[metric][0]
     crowd = points if len(points) > MOST else {}
-    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(crowd)) as canvas:
+    with drawing(HEIGHT + LEGEND_ROW * legend_rows(crowd)) as canvas:
         axes = canvas.subplots()
         _scatter(axes, points, looks)
         axes.set(xlabel=what, ylabel="PSNR-Y [dB]", title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
-        _legend(canvas, {label: label for label in place_names(axes, points)}, looks)
+        legend(canvas, {label: label for label in place_names(axes, points)}, looks)
         alt = f"PSNR-Y against {what}: " + "; ".join(f"{k} {y:.2f} dB at {x:.3g}" for k, (x, y) in points.items())
         svg = inlined(canvas, name, alt)
     against = what.partition(" [")[0].replace("Forward", "forward")
@@ -109,55 +107,6 @@ def _scatter(axes: Axes, points: Mapping[str, tuple[float, float]], looks: Mappi
     log_ticks(axes, "x")
 
 
-def growth_figures(cost: Cost, grown: Sequence[Growth], looks: Mapping[str, Look], name: str) -> list[Figure]:
-    """Time, MACs and peak memory over n on logarithmic axes."""
-    figures = []
-    for quantity in QUANTITIES:
-        chosen = [g for g in grown if g.quantity == quantity]
-        if chosen:
-            figures.append(_growth(cost, quantity, chosen, looks, f"{name}-{quantity}"))
-    return figures
-
-
-def _growth(cost: Cost, quantity: str, grown: Sequence[Growth], looks: Mapping[str, Look], name: str) -> Figure:
-    what, unit = AXES[quantity]
-    entries = {
-        g.label: f"{shortened(g.label, LONGEST_NAME)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in grown
-    }
-    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries.values())) as canvas:
-        axes = canvas.subplots()
-        _lines(axes, grown, unit, looks)
-        axes.set(xlabel="n = h · w of the input", ylabel=what, title=f"{what.split(' [')[0]} {TIMES}{cost.scale}")
-        _legend(canvas, entries, looks)
-        alt = f"{what} over n, {TIMES}{cost.scale}: " + "; ".join(entries.values())
-        svg = inlined(canvas, name, alt)
-    doubt = " (?): undecided, see the table." if any(g.caution for g in grown) else ""
-    return Figure(
-        caption=f"{what.split(' [')[0]} over n, with fitted exponents; dashed: n and n².{doubt}", alt=alt, svg=svg
-    )
-
-
-def _lines(axes: Axes, grown: Sequence[Growth], unit: float, looks: Mapping[str, Look]) -> None:
-    """Line by line: Seaborn's own line plot crosses every colour with every marker, minutes for a hundred methods."""
-    axes.set(xscale="log", yscale="log")
-    for g, width in zip(grown, _widths(len(grown)), strict=True):
-        look = looks[g.label]
-        style: dict[str, Any] = {"color": series_colour(look.series), "marker": look.marker, "linewidth": width}
-        axes.plot(g.n, g.cost / unit, markersize=7, markeredgecolor=PAGE, **style)
-    _guides(axes, np.concatenate([g.n for g in grown]), np.concatenate([g.cost for g in grown]) / unit)
-    for direction in ("x", "y"):
-        log_ticks(axes, direction)
-
-
-def _guides(axes: Axes, n: Floats, cost: Floats) -> None:
-    """Dashed lines of slope 1 and 2 from the cheapest corner, cut at the frame."""
-    limits, ends = axes.get_ylim(), np.array([n.min(), n.max()])
-    for slope in (1, 2):
-        style: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 4)), "zorder": 1}
-        axes.plot(ends, cost.min() * (ends / ends[0]) ** slope, **style)
-    axes.set_ylim(limits)
-
-
 def training_figures(frames: Frames, looks: Mapping[str, Look], name: str) -> list[Figure]:
     """Training loss over steps, a figure per scale; a training that serves two methods is drawn once."""
     losses = frames.measured("train_loss")
@@ -178,13 +127,13 @@ def _training(
 ) -> Figure:
     curves = losses.pivot_table(index="step", columns="label", values="value", aggfunc="mean")
     entries = {label: text for label, text in names.items() if label in curves}
-    with drawing(HEIGHT + LEGEND_ROW * _legend_rows(entries.values())) as canvas:
+    with drawing(HEIGHT + LEGEND_ROW * legend_rows(entries.values())) as canvas:
         axes = canvas.subplots()
-        for label, width in zip(entries, _widths(len(entries)), strict=True):
+        for label, width in zip(entries, widths(len(entries)), strict=True):
             _curve(axes, curves[label].dropna(), looks[label], width, raw=len(entries) <= MOST_RAW_CURVES)
         axes.set(yscale="log", xlabel="Step", ylabel="Loss (L1)", title=f"Training {TIMES}{scale}")
         log_ticks(axes, "y")
-        _legend(canvas, entries, looks)
+        legend(canvas, entries, looks)
         last = "; ".join(f"{text} {curves[label].dropna().iloc[-1]:.4g}" for label, text in entries.items())
         alt = f"Training loss over steps {TIMES}{scale}; last values: {last}"
         svg = inlined(canvas, name, alt)
@@ -201,21 +150,23 @@ def _curve(axes: Axes, curve: pd.Series[float], look: Look, width: float, *, raw
     axes.plot(steps, smooth.to_numpy(float), color=colour, linewidth=width, **marks)
 
 
-def _widths(count: int) -> list[float]:
+def widths(count: int) -> list[float]:
     """Widths of lines in the order of drawing: where two coincide, the lower one shows at both sides."""
     widths: list[float] = np.linspace(WIDEST if count > 1 else NARROWEST, NARROWEST, count).tolist()
     return widths
 
 
-def _legend_columns(entries: Collection[str]) -> int:
+def legend_columns(entries: Collection[str]) -> int:
+    """Two only where all entries are short."""
     return 2 if all(len(entry) <= LONGEST_OF_TWO for entry in entries) else 1
 
 
-def _legend_rows(entries: Collection[str]) -> int:
-    return math.ceil(len(entries) / _legend_columns(entries))
+def legend_rows(entries: Collection[str]) -> int:
+    """How many rows a legend of these entries has."""
+    return math.ceil(len(entries) / legend_columns(entries))
 
 
-def _legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look]) -> None:
+def legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look]) -> None:
     """A legend below the axes; `entries` maps labels to what the legend says of them."""
     if not entries:
         return
@@ -224,7 +175,7 @@ def _legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look
         for k in entries
     ]
     texts = [shortened(text, LONGEST_ENTRY) for text in entries.values()]
-    canvas.legend(handles, texts, loc="outside lower left", ncol=_legend_columns(entries.values()))
+    canvas.legend(handles, texts, loc="outside lower left", ncol=legend_columns(entries.values()))
 
 
 def log_ticks(axes: Axes, direction: str) -> None:

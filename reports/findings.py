@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reports.cost import Cost, common_size
+from reports.crossover_table import plain_and_fused
 from reports.frames import Frames
 from reports.pair_tables import probability
 from reports.pairs import Comparison, Pairs
@@ -13,11 +14,7 @@ from reports.scaling import Growth, attending
 from reports.stats import Interval, ratio_interval
 from reports.tables import PERCENT, TIMES, fixed, shown, significant
 
-PLAIN, FUSED = "plain", "fused"
 MOST_NAMED = 4
-
-BACKEND = "backend"
-"""The setting that says how dense attention is computed; `PLAIN` where a cell does not name it."""
 
 Scored = tuple[Quality, Pairs]
 """What one table holds, and the comparisons of its networks."""
@@ -93,7 +90,7 @@ def _attention(frames: Frames, costs: Sequence[Cost]) -> str:
 
 
 def _fusion(frames: Frames, cost: Cost) -> str:
-    pair = _plain_and_fused(frames, cost)
+    pair = plain_and_fused(frames, cost)
     sizes = [s for s in cost.sizes if pair and all(("attention_s", label, s) in cost.samples for label in pair)]
     if pair is None or not sizes:
         return "."
@@ -112,18 +109,6 @@ def _median_ratio(cost: Cost, pair: tuple[str, str], size: str) -> float:
     assert plain is not None
     assert fused is not None
     return plain / fused
-
-
-def _plain_and_fused(frames: Frames, cost: Cost) -> tuple[str, str] | None:
-    """The labels of two cells that differ in nothing but how attention is computed."""
-    tasks = frames.done("profile")
-    cells = tasks[(tasks["scale"] == cost.scale) & tasks["label"].isin(cost.labels)].drop_duplicates("label")
-    kinds: dict[str, dict[str, str]] = {}
-    for label, spec in zip(cells["label"], cells["cell_spec"], strict=True):
-        settings = dict(spec.get("settings") or {})
-        backend = settings.pop(BACKEND, PLAIN)
-        kinds.setdefault(repr((spec.get("method"), sorted(settings.items()))), {})[backend] = str(label)
-    return next(((k[PLAIN], k[FUSED]) for k in kinds.values() if PLAIN in k and FUSED in k), None)
 
 
 def _growth(grown: Sequence[Sequence[Growth]]) -> str:

@@ -39,7 +39,7 @@ ORDER BY attempt.ended_at, attempt.id
 
 RECORDS = """
 SELECT record.attempt_id, record.metric, record.value, record.status, record.reason, record.dataset, record.image,
-    record.region, record.size, record.step, record.repeat
+    record.region, record.size, record.module, record.step, record.repeat
 FROM record
 JOIN attempt ON attempt.id = record.attempt_id
 WHERE attempt.task_key IN (SELECT task_key FROM wanted WHERE run_id = :run)
@@ -86,8 +86,8 @@ class Frames:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of methods, in the order in which the run asked for them."""
-        return tuple(self.tasks["label"].drop_duplicates())
+        """The labels of methods, in the order in which the run asked for them; races and benchmarks are none."""
+        return tuple(self.tasks.loc[~self.tasks["kind"].isin(["alone", "benchmark"]), "label"].drop_duplicates())
 
     def asked(self, kind: str) -> pd.DataFrame:
         """The tasks of one kind."""

@@ -16,13 +16,19 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from harness.store import Store
+from reports.alone import CONTROL_LABEL, Alone, alone_tables, races
+from reports.amdahl import amdahl_tables
 from reports.attention import attention_maps, attention_tables
+from reports.benchmarks import benchmark_tables
+from reports.controls import controls
 from reports.cost import Cost, cost_tables, costs
 from reports.crops import strips
+from reports.crossover_table import crossings, crossover_table, references
 from reports.failures import failure_lines, failures, not_run
-from reports.figures import growth_figures, quality_figures, training_figures
+from reports.figures import quality_figures, training_figures
 from reports.findings import findings
 from reports.frames import NOT_RUN, Frames, load
+from reports.growth_figures import growth_figures
 from reports.harm import harm_maps, harm_tables, harms
 from reports.pair_tables import pairs_table
 from reports.pairs import Pairs, compared
@@ -30,6 +36,7 @@ from reports.palette import DARK, LIGHT, looks
 from reports.provenance import provenance
 from reports.published import published_table
 from reports.quality import Quality, qualities
+from reports.regimes import local_table
 from reports.scaling import Growth, growths, scaling_table
 from reports.scores import quality_table
 from reports.tables import TIMES
@@ -64,7 +71,8 @@ def _content(frames: Frames) -> dict[str, Any]:
     """All that the templates show."""
     scored, profiled = qualities(frames), costs(frames)
     grown, pairs = [growths(cost) for cost in profiled], compared(scored)
-    look = looks(frames.labels)
+    raced = races(frames)
+    look = looks(tuple(dict.fromkeys((*frames.labels, *(label for race in raced for label in race.labels)))))
     quality = enumerate(zip(scored, pairs, strict=True))
     return {
         "run": frames.run,
@@ -73,6 +81,8 @@ def _content(frames: Frames) -> dict[str, Any]:
         "quality": [_quality_part(frames, q, p, profiled, f"q{i}", look) for i, (q, p) in quality],
         "ways": ways_tables(frames, scored),
         "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
+        "alone": [_alone_part(frames, race, f"a{i}", look) for i, race in enumerate(raced)],
+        "benchmarks": benchmark_tables(frames),
         "training": training_figures(frames, look, "t"),
         "crops": strips(frames, scored),
         "harm": _harm(frames),
@@ -101,12 +111,33 @@ def _harm(frames: Frames) -> dict[str, Any]:
 
 
 def _cost_part(frames: Frames, cost: Cost, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:
-    scaling = scaling_table(cost, grown) if grown else None
-    figures = growth_figures(cost, grown, look, name)
+    found = {backend: crossings(grown, label) for backend, label in references(frames, cost).items()}
+    title = f"Scale {TIMES}{cost.scale}, precision {cost.precision}, on {_place(frames, cost)}"
+    held = {"title": title, "tables": cost_tables(frames, cost), "amdahl": amdahl_tables(cost)}
+    return held | _grown_part(cost, grown, found, look, name)
+
+
+def _alone_part(frames: Frames, race: Alone, name: str, look: Any) -> dict[str, Any]:
+    cost, references = race.cost, race.references
+    grown = growths(cost)
+    found = {backend: crossings(grown, label) for backend, label in references.items()}
+    told = controls(grown, CONTROL_LABEL, race.reference)
+    held = {"title": f"{race.title}, on {_place(frames, cost)}", "tables": alone_tables(frames, race), "controls": told}
+    return held | _grown_part(cost, grown, found, look, name)
+
+
+def _place(frames: Frames, cost: Cost) -> str:
     machine = frames.machines[cost.machine]
-    place = machine.get("gpu") or machine.get("cpu") or "unnamed machine"
-    title = f"Scale {TIMES}{cost.scale}, precision {cost.precision}, on {place}"
-    return {"title": title, "tables": cost_tables(frames, cost), "scaling": scaling, "figures": figures}
+    return str(machine.get("gpu") or machine.get("cpu") or "unnamed machine")
+
+
+def _grown_part(cost: Cost, grown: list[Growth], found: Any, look: Any, name: str) -> dict[str, Any]:
+    return {
+        "scaling": scaling_table(cost, grown) if grown else None,
+        "local": local_table(cost, grown),
+        "crossover": crossover_table(cost, grown, found),
+        "figures": growth_figures(cost, grown, found, look, name),
+    }
 
 
 def _counts(frames: Frames) -> dict[str, int]:

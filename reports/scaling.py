@@ -7,32 +7,40 @@ such a line takes for a small exponent, so times are fitted as `a + b n^p` with 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from reports.cost import Cost
+from reports.fits import FEWEST_FOR_CONSTANT, Fits, Scatter, fitted, power_fit, redrawn, scatter_of, widened
 from reports.frames import positions
-from reports.stats import Floats, Interval, draws
+from reports.stats import Floats, Interval, percentile_interval
 from reports.tables import PERCENT, TIMES, Column, Entry, Row, Table, bounds, fixed, make_table, missing, number
 
-FEWEST_SIZES = 3
-FEWEST_FOR_CONSTANT = 4
-"""Fitting a constant beside factor and exponent needs one more size than there are unknowns."""
 WIDEST_INTERVAL = 0.5
 """An exponent that is not known better than this tells no order from another."""
 
 ENOUGH_SPAN = 16.0
 """A verdict needs n to span this factor."""
-EXPONENTS = np.arange(0.01, 3.5 + 1e-9, 0.01)
-LEVEL = 0.95
 QUANTITIES = {"attention_s": "time", "attention_macs": "MACs", "peak_bytes": "peak memory"}
+TIME = "attention_s"
+
+TIMES_NOTE = (
+    "Samples of one process scatter less than processes do. Intervals of time therefore take the larger of that "
+    "scatter and of what leaves the fitted curves, over all methods timed on this machine: they are wide where there "
+    "are few sizes, and still too narrow where all sizes of a method were slowed alike. "
+    "Exponents above 3.5 are not tried."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Growth:
-    """How one quantity of one method grows over `n`: exponent with interval, and the local one of the last octave."""
+    """How one quantity of one method grows over `n`: exponent with interval, and the local one of the last octave.
+
+    `fits` is the curve through `cost`. Of times, `drawn [draws sizes]` is what might have come out instead and
+    `drawn_fits` the curves through that; counts are exact and have none.
+    """
 
     label: str
     quantity: str
@@ -41,6 +49,9 @@ class Growth:
     exponent: float
     interval: Interval | None
     last: float
+    fits: Fits
+    drawn: Floats | None = None
+    drawn_fits: Fits | None = None
 
     @property
     def span(self) -> float:
@@ -61,7 +72,9 @@ class Growth:
 
 def growths(cost: Cost) -> list[Growth]:
     """Every quantity of every method with attention that was measured at two sizes or more."""
-    found = (growth(cost, label, quantity) for label in attending(cost) for quantity in QUANTITIES)
+    labels = attending(cost)
+    scatters = [_timing_scatter(cost, label) for label in labels]
+    found = (growth(cost, label, quantity, scatters) for label in labels for quantity in QUANTITIES)
     return [grown for grown in found if grown is not None]
 
 
@@ -72,52 +85,60 @@ def attending(cost: Cost) -> list[str]:
     return [str(label) for label, value in cost_of_attention.items() if value > 0.0]
 
 
-def growth(cost: Cost, label: str, quantity: str) -> Growth | None:
-    """The fit of one quantity of one method; None where fewer than two sizes have it."""
+def growth(cost: Cost, label: str, quantity: str, scatters: Sequence[Scatter] = ()) -> Growth | None:
+    """The fit of one quantity of one method; None where fewer than two sizes have it.
+
+    `scatters` are those of all methods that were timed beside it, see `reports.fits.widened`.
+    """
     series = _series(cost, label, quantity)
     if len(series) < 2:  # noqa: PLR2004 - a slope needs two points
         return None
-    sizes = [str(size) for size in series.index]
-    n, values = np.array([positions(size) for size in sizes], dtype=float), np.array(series, dtype=np.float64)
+    n, values = _arrays(series)
+    return _timed(cost, label, n, values, scatters) if quantity == TIME else _counted(label, quantity, n, values)
+
+
+def _counted(label: str, quantity: str, n: Floats, values: Floats) -> Growth:
+    """A count has no noise: where it leaves a straight line, that is its shape, and it goes on as it ended."""
     exponent, interval = power_fit(n, values)
-    if quantity == "attention_s" and len(sizes) >= FEWEST_FOR_CONSTANT:
-        exponent, interval = offset_fit(n, [cost.samples["attention_s", label, size] for size in sizes])
-    last = local_exponent(n, values)
-    return Growth(label=label, quantity=quantity, n=n, cost=values, exponent=exponent, interval=interval, last=last)
+    return Growth(
+        label=label,
+        quantity=quantity,
+        n=n,
+        cost=values,
+        exponent=exponent,
+        interval=interval,
+        last=local_exponent(n, values),
+        fits=fitted(n[-2:], values[None, -2:]),
+    )
 
 
-def power_fit(n: Floats, cost: Floats) -> tuple[float, Interval | None]:
-    """Slope of log cost on log n by least squares, with its t interval for three sizes or more."""
-    slope, _, _, _, error = stats.linregress(np.log(n), np.log(cost))
-    if len(n) < FEWEST_SIZES:
-        return float(slope), None
-    reach = float(stats.t.ppf(0.5 + LEVEL / 2.0, len(n) - 2)) * float(error)
-    return float(slope), Interval(low=float(slope) - reach, high=float(slope) + reach)
+def _timed(cost: Cost, label: str, n: Floats, values: Floats, scatters: Sequence[Scatter]) -> Growth:
+    scatter = widened(scatter_of(n, values), scatters or [scatter_of(n, values)])
+    drawn = redrawn([_samples(cost, label, int(each)) for each in n], scatter, label)
+    fits, drawn_fits = fitted(n, values[None]), fitted(n, drawn)
+    exponent, interval = power_fit(n, values)
+    if len(n) >= FEWEST_FOR_CONSTANT:
+        exponent, interval = float(fits.exponent[0]), percentile_interval(drawn_fits.exponent)
+    return Growth(
+        label=label,
+        quantity=TIME,
+        n=n,
+        cost=values,
+        exponent=exponent,
+        interval=interval,
+        last=local_exponent(n, values),
+        fits=fits,
+        drawn=drawn,
+        drawn_fits=drawn_fits,
+    )
 
 
-def offset_fit(n: Floats, samples: list[Floats]) -> tuple[float, Interval]:
-    """Exponent of `a + b n^p`, `a >= 0`, through the medians of `samples` at each n, with its bootstrap interval."""
-    medians = np.array([[np.median(each) for each in samples]])
-    redrawn = np.stack([np.median(each[draws(len(each), seed=i)], axis=1) for i, each in enumerate(samples)], axis=1)
-    exponents = best_exponents(n, redrawn)
-    low, high = np.percentile(exponents, [50.0 * (1.0 - LEVEL), 50.0 * (1.0 + LEVEL)])
-    return float(best_exponents(n, medians)[0]), Interval(low=float(low), high=float(high))
+def _timing_scatter(cost: Cost, label: str) -> Scatter:
+    return scatter_of(*_arrays(_series(cost, label, TIME)))
 
 
-def best_exponents(n: Floats, cost: Floats) -> Floats:
-    """For each row of `cost [draws sizes]` the exponent whose `a + b n^p`, `a >= 0`, has the least relative error.
-
-    Divided by the cost the model reads `1 = a u + b u g` with `u = 1 / cost`, `g = n^p`: linear in a and b for each p,
-    so that all p and all rows are solved at once from sums over sizes.
-    """
-    g, u = (n / n[-1]) ** EXPONENTS[:, None], 1.0 / cost
-    uu, gg, ug = (u**2).sum(axis=1), g**2 @ (u**2).T, g @ (u**2).T
-    yu, yg = u.sum(axis=1), g @ u.T
-    a = np.maximum((yu * gg - yg * ug) / np.maximum(uu * gg - ug**2, 1e-12 * uu * gg), 0.0)
-    b = (yg - a * ug) / gg
-    error = a**2 * uu + b**2 * gg + 2.0 * (a * b * ug - a * yu - b * yg)
-    best: Floats = EXPONENTS[error.argmin(axis=0)]
-    return best
+def _arrays(series: pd.Series[float]) -> tuple[Floats, Floats]:
+    return np.array(series.index, dtype=np.float64), np.array(series, dtype=np.float64)
 
 
 def local_exponent(n: Floats, cost: Floats) -> float:
@@ -140,9 +161,10 @@ COLUMNS = (
 def scaling_table(cost: Cost, grown: list[Growth]) -> Table:
     """The fits as a table."""
     rows = [Row(head=f"{g.label}: {QUANTITIES[g.quantity]}", entries=_entries(g)) for g in grown]
-    caption = f"Growth with n = h · w at {TIMES}{cost.scale}, precision {cost.precision}"
+    caption = f"Growth with n = h · w {cost.subject}, precision {cost.precision}"
     reasons = list(dict.fromkeys(g.caution for g in grown if g.caution))
     notes = [f"Undecided: {'; '.join(reasons)}."] if reasons else []
+    notes += [TIMES_NOTE] if any(g.quantity == TIME for g in grown) else []
     return make_table(caption, COLUMNS, rows, notes=notes, protocol=cost.comparable)
 
 
@@ -161,8 +183,20 @@ def _entries(grown: Growth) -> dict[str, Entry]:
 
 
 def _series(cost: Cost, label: str, quantity: str) -> pd.Series[float]:
-    """One quantity of one method by size, smallest first; zeros, which have no logarithm, are left out."""
+    """One quantity of one method by n, smallest first; zeros, which have no logarithm, are left out.
+
+    Sizes of one n, such as 24x96 and 48x48, are one point: their median.
+    """
     if quantity not in cost.figures:
         return pd.Series(dtype=float)
-    series: pd.Series[float] = cost.figures[quantity].xs(label, level="label").dropna()
-    return series[series > 0.0].sort_index(key=lambda sizes: sizes.map(positions))
+    figures: pd.Series[float] = cost.figures[quantity]
+    if label not in figures.index.get_level_values("label"):
+        return pd.Series(dtype=float)
+    series = figures.xs(label, level="label").dropna()
+    series = series[series > 0.0]
+    return series.groupby(series.index.map(positions)).median().sort_index()
+
+
+def _samples(cost: Cost, label: str, n: int) -> Floats:
+    sizes = [size for size in cost.sizes if positions(size) == n and (TIME, label, size) in cost.samples]
+    return np.concatenate([cost.samples[TIME, label, size] for size in sizes])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from methods.interface import attention_modules
 TOLERANCE = 0.02
 RESAMPLES = 500
 BATCH, LEAST_JUDGED, MAX_SAMPLES = 3, 6, 200
+LEAST_OF_RACE, CLOCK_SAMPLES = 3, 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ def time_forward(
     Warm-up lasts at least `warm_up_s` and two calls. On a GPU the stopwatches are events on the current stream, read
     after one synchronization for each batch of samples, so that measuring does not stall what is measured.
     """
-    stopwatch = _CudaStopwatch(device) if torch.device(device).type == "cuda" else _CpuStopwatch()
+    stopwatch = _stopwatch(device)
     first = _first_call(forward, stopwatch)
     _warm_up(forward, stopwatch, warm_up_s)
     forwards: list[float] = []
@@ -53,6 +54,80 @@ def time_forward(
             forwards += [lap["forward"] for lap in laps]
             attentions += [lap["attention"] for lap in laps if "attention" in lap]
     return Timing(first_s=first, forward_s=tuple(forwards), attention_s=tuple(attentions), converged=done)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Race:
+    """One of several that ran in turn: its first call, its samples by round, whether their median settled."""
+
+    first_s: float
+    samples: dict[int, float]
+    converged: bool
+
+
+def race(
+    calls: Mapping[str, Callable[[], None]],
+    device: str,
+    *,
+    warm_up_s: float,
+    budget_s: float,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> dict[str, Race]:
+    """Time `calls` in turn, round after round, each round beginning with another, until all medians are known to 2 %.
+
+    One that has used up its share of `budget_s` sits out from then on, after `LEAST_OF_RACE` samples at the least; one
+    whose first call took longer than that share is its own warm-up and has a single sample. On a GPU the second-level
+    cache is overwritten before each sample, and each round is waited for once.
+    """
+    stopwatch, flush = _stopwatch(device), _flush(device)
+    firsts = {key: _first_call(call, stopwatch) for key, call in calls.items()}
+    share = budget_s / len(calls)
+    least = {key: LEAST_OF_RACE if firsts[key] <= share else 1 for key in calls}
+    for key, call in calls.items():
+        if firsts[key] <= share:
+            _warm_up(call, stopwatch, warm_up_s)
+    samples: dict[str, dict[int, float]] = {key: {} for key in calls}
+    settled: set[str] = set()
+    started = time.perf_counter()
+    for turn in range(MAX_SAMPLES):
+        running = [key for key in calls if len(samples[key]) < least[key] or sum(samples[key].values()) < share]
+        if not running or settled.issuperset(calls):
+            break
+        for key in _rotated(running, turn):
+            flush()
+            stopwatch.start(key)
+            calls[key]()
+            stopwatch.stop(key)
+        stopwatch.lap()
+        for key, seconds in stopwatch.read()[0].items():
+            samples[key][turn] = seconds
+        settled = {key for key in calls if converged(list(samples[key].values()))}
+        progress(min(99, int(100 * (time.perf_counter() - started) / budget_s)), 100)
+    return {key: Race(first_s=firsts[key], samples=samples[key], converged=key in settled) for key in calls}
+
+
+def clock_s(device: str) -> float:
+    """The median of what the stopwatch reads of nothing: the time that it takes for itself."""
+    stopwatch = _stopwatch(device)
+    for _ in range(CLOCK_SAMPLES):
+        stopwatch.start("nothing")
+        stopwatch.stop("nothing")
+        stopwatch.lap()
+    return float(np.median([lap["nothing"] for lap in stopwatch.read()]))
+
+
+def _rotated(keys: list[str], turn: int) -> list[str]:
+    """Each round begins one further on, so that none always follows the same other."""
+    start = turn % len(keys)
+    return keys[start:] + keys[:start]
+
+
+def _flush(device: str) -> Callable[[], object]:
+    """What empties a GPU's second-level cache; on a CPU the others of the round do."""
+    if torch.device(device).type != "cuda":
+        return lambda: None
+    size = torch.cuda.get_device_properties(device).L2_cache_size
+    return torch.empty(2 * size, dtype=torch.uint8, device=device).zero_
 
 
 def converged(samples: list[float]) -> bool:
@@ -123,6 +198,10 @@ class _CudaStopwatch:
 
 
 _Stopwatch = _CpuStopwatch | _CudaStopwatch
+
+
+def _stopwatch(device: str) -> _Stopwatch:
+    return _CudaStopwatch(device) if torch.device(device).type == "cuda" else _CpuStopwatch()
 
 
 @contextlib.contextmanager

@@ -7,54 +7,104 @@ fused attention, which each of them would count as nothing.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from harness.grid_tables import positions
+from harness.inference import autocast
+from harness.profile.audit import Audit, Uncounted
+from harness.profile.memory import LiveBytes
 from harness.records import Record, Status
 from methods.interface import attention_modules
 from methods.parts.deformable import fast_deformable_conv
 
-aten = torch.ops.aten
-CPU_SDPA = aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - the operation has no public name
+CPU_SDPA_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001 - nor has this
+CPU_SDPA = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - the operation has no public name
 FLOPS_PER_MAC = 2
+RGB = 3
 MAX_TRACED_POSITIONS = 96 * 128
-FREE = frozenset({aten.empty, aten.detach, aten.alias, aten.lift_fresh})
-"""Operations that neither compute nor move anything, besides views."""
 
 
-def count(build: Callable[[], nn.Module], height: int, width: int) -> dict[str, float]:
-    """`macs`, `attention_macs` and `uncounted_elements` of one forward on `[1 3 height width]`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counted:
+    """One forward on `[1 c h w]`, counted without computing it. The network is fake: it has shapes and no weights.
 
-    What a network does on its first forward only, such as finding k-means, is left out, as it is from times. The last
-    is the number of output elements of all operations that have no formula: activations, softmax, sorting,
-    gathering, copies. They are no multiply-adds, but they take time.
+    `module_macs` holds the multiply-adds of each module by its name, those of its children included; "" is the whole.
+    `inputs` is the shape `(c, h, w)` of what goes into each of the attentions, in the order in which they run.
     """
-    audit = Audit()
+
+    network: nn.Module
+    module_macs: Mapping[str, int]
+    inputs: Mapping[str, tuple[int, int, int]]
+    uncounted: tuple[Uncounted, ...]
+    peak_bytes: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of the whole."""
+        return self.module_macs[""]
+
+    @property
+    def attention_macs(self) -> int:
+        """Multiply-adds inside attention."""
+        return sum(self.module_macs.get(name, 0) for name in attention_modules(self.network))
+
+    @property
+    def uncounted_products(self) -> int:
+        """Calls of matrix products without a formula: anything but 0 says that `macs` is too few."""
+        return sum(row.calls for row in self.uncounted if row.product)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """By metric, as a profile records them."""
+        return {
+            "macs": float(self.macs),
+            "attention_macs": float(self.attention_macs),
+            "uncounted_elements": float(sum(row.elements for row in self.uncounted)),
+            "uncounted_bytes": float(sum(row.moved_bytes for row in self.uncounted)),
+            "uncounted_products": float(self.uncounted_products),
+            "peak_bytes_fake": float(self.peak_bytes),
+        }
+
+
+def count(build: Callable[[], nn.Module], height: int, width: int, precision: str = "fp32") -> dict[str, float]:
+    """What `counted` finds of a network for images, by metric."""
+    return counted(build, RGB, height, width, precision).figures
+
+
+def counted(build: Callable[[], nn.Module], channels: int, height: int, width: int, precision: str = "fp32") -> Counted:
+    """Count one forward on `[1 channels height width]`.
+
+    What a network does on its first forward only, such as finding k-means, is left out, as it is from times. Where
+    work depends on data, as sparsemax's search for the support does, what is done for any data is counted.
+    """
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    audit = Audit({**flop_registry, **FORMULAS})
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        network = build().eval()
-        x = torch.empty(1, 3, height, width)
-        network(x)
-        with counter, audit:
+        network = build().eval().requires_grad_(requires_grad=False)
+        x = torch.empty(1, channels, height, width)
+        with autocast("cpu", precision):
             network(x)
-    modules = counter.get_flop_counts()
-    attention = sum(sum(modules.get(name, {}).values()) for name in _attention_names(network))
-    return {
-        "macs": counter.get_total_flops() / FLOPS_PER_MAC,
-        "attention_macs": attention / FLOPS_PER_MAC,
-        "uncounted_elements": float(audit.elements),
-    }
+        live = LiveBytes(network)
+        with _inputs(network) as inputs, live, audit, counter, autocast("cpu", precision):
+            network(x)
+    return Counted(
+        network=network,
+        module_macs=_module_macs(counter, network),
+        inputs=inputs,
+        uncounted=audit.uncounted,
+        peak_bytes=live.peak,
+    )
 
 
 def sizes_of(network: nn.Module) -> dict[str, float]:
@@ -91,36 +141,42 @@ def second_count(network: nn.Module, x: Tensor, size: str) -> Record:
         return Record(metric="macs_fvcore", status=Status.ERROR, reason=reason, size=size)
 
 
-class Audit(TorchDispatchMode):
-    """Adds up the output elements of operations that the flop counter has no formula for, views left out."""
+@contextlib.contextmanager
+def _inputs(network: nn.Module) -> Iterator[dict[str, tuple[int, int, int]]]:
+    """Notes the shape of what goes into each attention of `network` while it runs."""
+    seen: dict[str, tuple[int, int, int]] = {}
+    handles = []
+    for name, module in attention_modules(network).items():
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.elements = 0
+        def note(_: nn.Module, args: tuple[Any, ...], name: str = name) -> None:
+            seen[name] = tuple(args[0].shape[1:])
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        packet = func._overloadpacket  # noqa: SLF001 - the registry is keyed by it
-        if packet not in FORMULAS and packet not in flop_registry and packet not in FREE and not _is_view(func):
-            self.elements += sum(t.numel() for t in tree_leaves(out) if isinstance(t, Tensor))
-        return out
-
-
-def _is_view(func: Any) -> bool:
-    returns = func._schema.returns  # noqa: SLF001 - the only description of aliasing there is
-    return any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+        handles.append(module.register_forward_pre_hook(note))
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def _attention_names(network: nn.Module) -> list[str]:
-    """Names of the outermost attention modules as the flop counter writes them."""
+def _module_macs(counter: FlopCounterMode, network: nn.Module) -> dict[str, int]:
+    """By names as in `named_modules`; the counter puts the class of the network in front of them."""
     root = type(network).__name__
-    return [f"{root}.{name}" if name else root for name in attention_modules(network)]
+    flops = {name: sum(by_operation.values()) for name, by_operation in counter.get_flop_counts().items()}
+    inside = {name.removeprefix(f"{root}."): each for name, each in flops.items() if name.startswith(f"{root}.")}
+    return {name: each // FLOPS_PER_MAC for name, each in (inside | {"": counter.get_total_flops()}).items()}
 
 
 def _sdpa_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     """`Q K^T` and `P V` for shapes `[b h l d]`, two operations per multiply-add."""
     batch, heads, rows, depth = query
     return int(FLOPS_PER_MAC * batch * heads * rows * key[2] * (depth + value[-1]))
+
+
+def _sdpa_backward_flops(_: Any, query: Any, key: Any, value: Any, *__: Any, **___: Any) -> int:
+    """Five products: the scores again, and the gradients of weights, values, queries and keys."""
+    batch, heads, rows, depth = query
+    return int(FLOPS_PER_MAC * batch * heads * rows * key[2] * (3 * depth + 2 * value[-1]))
 
 
 def _deformable_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
@@ -139,7 +195,7 @@ def _deformable_macs(inputs: list[Any], _: list[Any]) -> int:
     return _deformable_flops(x, weight) // FLOPS_PER_MAC
 
 
-FORMULAS: dict[Any, Callable[..., int]] = {CPU_SDPA: _sdpa_flops}
+FORMULAS: dict[Any, Callable[..., int]] = {CPU_SDPA: _sdpa_flops, CPU_SDPA_BACKWARD: _sdpa_backward_flops}
 """What PyTorch's own table lacks."""
 if fast_deformable_conv is not None:
     FORMULAS[torch.ops.torchvision.deform_conv2d] = _deformable_flops

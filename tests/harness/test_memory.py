@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from harness.profile import memory
+from harness.profile import memory, profile
 from harness.profile.memory import LiveBytes
-from methods import build_network
+from methods import build_network, method
+from methods.catalogue import NETWORKS as CATALOGUE
 from methods.dense import fused_attention, plain_attention
 
 C = 8
@@ -97,6 +99,40 @@ def test_live_bytes_are_the_same_under_fake_tensors(name: str) -> None:
             fake_network, fake_x = build(name).eval(), mode.from_tensor(x)
             fake = live(lambda: fake_network(fake_x), fake_network)
     assert fake.peak == real.peak
+
+
+TINY = {"n_feats": 16, "n_resblocks": 2, "n_resgroups": 2, "attention_every": 1, "chunk_size": 12, "n_clusters": 8}
+AGREE = 0.05
+
+
+def peaks(name: str, size: tuple[int, int], precision: str, **chosen: Any) -> tuple[float, float]:
+    """Of a small network: counted under fake tensors, and measured as a profile measures it."""
+    known = method(name).settings()
+    settings = {key: value for key, value in (TINY | chosen).items() if key in known}
+    made = functools.partial(build_network, name, 2, **settings)
+    torch.manual_seed(0)
+    spec = {"size": f"{size[0]}x{size[1]}", "precision": precision, "warm_up_s": 0.0, "budget_s": 0.01}
+    values = {record.metric: record.value for record in profile(made, spec, "cpu")}
+    fake, real = values["peak_bytes_fake"], values["peak_bytes"]
+    assert fake is not None
+    assert real is not None
+    return fake, real
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("size", [(10, 12), (23, 31)], ids=str)
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_counted_peak_is_the_measured_one(name: str, size: tuple[int, int], precision: str) -> None:
+    """With so large a `topk` that sparsemax need not look for its support twice."""
+    fake, real = peaks(name, size, precision, topk=1000)
+    assert real > 16 * size[0] * size[1] * 2
+    assert fake == pytest.approx(real, rel=AGREE)
+
+
+def test_a_support_wider_than_topk_takes_memory_that_is_not_counted() -> None:
+    """Without weights that sharpen scores sparsemax widens its search; the count stands between its ends."""
+    (fake, real), (widest, _) = (peaks("hspan", (23, 31), "fp32", topk=topk) for topk in (128, 1000))
+    assert fake < (1 - AGREE) * real < real <= widest
 
 
 def test_only_the_fused_form_spares_the_score_matrix() -> None:

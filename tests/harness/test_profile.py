@@ -59,12 +59,21 @@ def trunk_macs(n: int, blocks: int) -> int:
 
 def test_a_convolution_is_counted_by_hand() -> None:
     values = cost.count(lambda: nn.Conv2d(3, 5, 3, padding=1), 7, 9)
-    assert values == {"macs": 7 * 9 * 3 * 5 * 9, "attention_macs": 0, "uncounted_elements": 0}
+    assert values == {
+        "macs": 7 * 9 * 3 * 5 * 9,
+        "attention_macs": 0,
+        "uncounted_elements": 0,
+        "uncounted_bytes": 0,
+        "uncounted_products": 0,
+        "peak_bytes_fake": 7 * 9 * 5 * 4,
+    }
 
 
 def test_operations_without_multiply_adds_are_counted_by_their_elements() -> None:
     network = nn.Sequential(nn.ReLU(), nn.Flatten(2), nn.Softmax(dim=-1))
-    assert cost.count(lambda: network, 4, 5) == {"macs": 0, "attention_macs": 0, "uncounted_elements": 2 * 3 * 4 * 5}
+    values = cost.count(lambda: network, 4, 5)
+    assert (values["macs"], values["attention_macs"], values["uncounted_elements"]) == (0, 0, 2 * 3 * 4 * 5)
+    assert values["uncounted_bytes"] == 2 * values["uncounted_elements"] * 4
 
 
 @pytest.mark.parametrize(("backend", "width"), [("plain", REDUCED), ("fused", C)])
@@ -174,6 +183,9 @@ def test_a_profile_has_every_metric_of_its_size(name: str, precision: str) -> No
         "macs",
         "attention_macs",
         "uncounted_elements",
+        "uncounted_bytes",
+        "uncounted_products",
+        "peak_bytes_fake",
         "macs_fvcore",
         "parameters",
         "weight_bytes",
@@ -206,6 +218,8 @@ def test_a_profile_holds_the_figures_of_its_parts() -> None:
     assert values["macs"] == trunk_macs(120, 2) + nlsa_macs(120, 6, 3, 20)
     assert values["parameters"] == sum(p.numel() for p in build("nlsn").parameters())
     assert values["weight_bytes"] == 4 * values["parameters"]
+    assert values["peak_bytes_fake"] == values["peak_bytes"]
+    assert values["uncounted_products"] == 0
 
 
 def test_the_protocol_says_how_and_can_be_stored() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -5,13 +6,16 @@ import matplotlib as mpl
 import pytest
 
 from reports.cost import costs
-from reports.figures import _legend, growth_figures, quality_figures, tick_places, training_figures
+from reports.crossover_table import crossings, references
+from reports.figures import legend, quality_figures, tick_places, training_figures
 from reports.frames import Frames
+from reports.growth_figures import growth_figures
 from reports.labels import place_names
 from reports.palette import DARK, LIGHT, MARKERS, looks
 from reports.quality import qualities
 from reports.scaling import growths
 from reports.svg import Figure, drawing, inlined
+from tests.stores import NLN, NLSN
 
 Make = Callable[..., Frames]
 
@@ -20,9 +24,11 @@ Make = Callable[..., Frames]
 def figures(frames: Make) -> list[Figure]:
     loaded = frames()
     look, profiled = looks(loaded.labels), costs(loaded)
+    grown = growths(profiled[0])
+    found = {backend: crossings(grown, label) for backend, label in references(loaded, profiled[0]).items()}
     return [
         *quality_figures(qualities(loaded)[0], profiled, look, "q0"),
-        *growth_figures(profiled[0], growths(profiled[0]), look, "c0"),
+        *growth_figures(profiled[0], grown, found, look, "c0"),
         *training_figures(loaded, look, "t"),
     ]
 
@@ -71,16 +77,36 @@ def test_the_legend_names_the_fitted_exponents(figures: list[Figure]) -> None:
     assert "NLSN: n^1.00" in figures[3].svg
 
 
+def test_crossings_are_marked_in_time_only_where_they_are(figures: list[Figure]) -> None:
+    time, macs = figures[2], figures[3]
+    assert "NLSN is cheaper than plain dense attention from n = 15" in time.alt
+    assert "NLSN is cheaper than fused dense attention from n = " in time.alt
+    assert "ring, computed plainly; diamond, fused" in time.caption
+    assert "cheaper" not in macs.alt + macs.caption
+
+
+def test_a_crowd_has_neither_bars_nor_marks(frames: Make) -> None:
+    crowd = [dataclasses.replace(NLSN, label=f"M{i}", factor=6e-6 + 1e-7 * i) for i in range(9)]
+    loaded = frames(variants=(NLN, *crowd))
+    (cost,) = costs(loaded)
+    grown = growths(cost)
+    found = {"plain": crossings(grown, "NLN")}
+    time = growth_figures(cost, grown, found, looks(loaded.labels), "c")[0]
+    assert "cheaper" not in time.alt + time.caption
+    assert "bars" not in time.caption
+    assert len(found["plain"]) == 27
+
+
 @pytest.mark.parametrize("length", [3, 18, 19, 44, 90])
 def test_a_legend_stays_inside_its_figure(length: int) -> None:
     words = "LCoAN with n_hashes 4 and chunk_size 96: n^1.02 (?) or the like, and much more to say about it"
     entries = {str(i): f"{i} {words}"[:length] for i in range(6)}
     with drawing(5.0) as canvas:
-        _legend(canvas, entries, looks(list(entries)))
+        legend(canvas, entries, looks(list(entries)))
         canvas.canvas.draw()
-        (legend,) = canvas.legends
-        assert all(text.get_window_extent().x1 <= canvas.bbox.x1 for text in legend.get_texts())
-        assert all(text.get_text().endswith("…") == (length > 44) for text in legend.get_texts())
+        (drawn,) = canvas.legends
+        assert all(text.get_window_extent().x1 <= canvas.bbox.x1 for text in drawn.get_texts())
+        assert all(text.get_text().endswith("…") == (length > 44) for text in drawn.get_texts())
 
 
 def test_colour_and_marker_tell_72_methods_apart() -> None:

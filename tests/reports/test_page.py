@@ -125,6 +125,21 @@ def test_the_summary_tells_path_findings_and_failures(page: MakePage) -> None:
     assert html.escape(summary.findings[0]) in text
 
 
+def test_growth_crossovers_and_shares_stand_in_the_page(page: MakePage) -> None:
+    text, _ = page()
+    for said in (
+        "Local exponents and regime changes",
+        "Size n = h · w from which attention is cheaper than dense attention",
+        "always cheaper (from 576)",
+        "Attention&#39;s share of the forward time",
+        "How many times as fast if attention took no time",
+        "Cheaper than dense attention from here on",
+        "NLSN is cheaper than plain dense attention from n = 15",
+        "Samples of one process scatter less",
+    ):
+        assert said in text, said
+
+
 def test_failures_of_every_kind_stand_in_the_page(page: MakePage) -> None:
     fails = {
         ("EDSR", "train"): (Status.DIVERGED, "loss is not finite at step 7"),

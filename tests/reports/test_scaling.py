@@ -1,11 +1,13 @@
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from reports.cost import costs
+from reports.fits import offset_fit, power_fit
 from reports.frames import Frames
-from reports.scaling import attending, growth, growths, local_exponent, offset_fit, power_fit, scaling_table
+from reports.scaling import attending, growth, growths, local_exponent, scaling_table
 from reports.tables import TIMES
 from tests.stores import BICUBIC, EDSR
 
@@ -79,6 +81,29 @@ def test_a_small_span_decides_nothing(frames: Make) -> None:
 
 def test_one_size_or_no_attention_gives_no_growth(frames: Make) -> None:
     assert growths(costs(frames(sizes=("24x24",)))[0]) == []
+
+
+def test_sizes_of_one_n_are_one_point(frames: Make) -> None:
+    assert growths(costs(frames(sizes=("24x96", "48x48")))[0]) == []
+    grown = growth(costs(frames(sizes=("24x24", "24x96", "48x48", "96x96")))[0], "NLN", "attention_s")
+    assert grown.n.tolist() == [576.0, 2304.0, 9216.0]
+    assert grown.exponent == pytest.approx(2.0)
+
+
+def test_the_note_says_what_intervals_of_time_hold(frames: Make) -> None:
+    cost = costs(frames())[0]
+    assert any("samples of one process" in note.lower() for note in scaling_table(cost, growths(cost)).notes)
+
+
+def test_whole_sizes_that_were_slowed_widen_the_interval_of_all(frames: Make) -> None:
+    calm = costs(frames())[0]
+    slowed = calm.figures.copy()
+    slowed.loc[("NLN", "48x48"), "attention_s"] *= 1.3
+    busy = dataclasses.replace(calm, figures=slowed)
+    widths = [
+        {g.label: g.interval.high - g.interval.low for g in growths(c) if g.drawn is not None} for c in (calm, busy)
+    ]
+    assert all(widths[1][label] > 2.0 * widths[0][label] for label in ("NLN", "NLSN"))
 
 
 def test_networks_without_attention_do_not_attend(frames: Make) -> None:

@@ -1,0 +1,41 @@
+"""Controls of a session: what must come out linear and what must not, else no verdict on its times stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.scaling import TIME, Growth
+from reports.tables import fixed
+
+SLACK = 0.15
+"""How far from 1 the exponent of a linear control may be."""
+LEAST_DENSE = 1.25
+"""The least exponent by which dense attention is told from linear."""
+
+
+def controls(grown: Sequence[Growth], linear: str, dense: str | None) -> str:
+    """What the controls of `grown` say: the label that must grow as n, and the one that must grow faster."""
+    times = {g.label: g for g in grown if g.quantity == TIME}
+    told = [_linear(times.get(linear)), _dense(times.get(dense or ""))]
+    doubts = [doubt for _, doubt in told if doubt]
+    said = " ".join(sentence for sentence, _ in told)
+    if not doubts:
+        return f"{said} The controls came out as they must."
+    return f"{said} {' '.join(doubts)} No verdict on the times of this session stands."
+
+
+def _linear(control: Growth | None) -> tuple[str, str]:
+    if control is None:
+        return "", "There is no negative control."
+    sentence = f"Negative control, a 1x1 convolution: n^{fixed(control.exponent, 2)}."
+    low, high = (control.exponent,) * 2 if control.interval is None else (control.interval.low, control.interval.high)
+    holds = low - SLACK <= 1.0 <= high + SLACK
+    return sentence, "" if holds else "It should be linear."
+
+
+def _dense(control: Growth | None) -> tuple[str, str]:
+    if control is None:
+        return "", "There is no positive control: no plain dense attention ran."
+    sentence = f"Positive control, plain dense attention: n^{fixed(control.exponent, 2)}."
+    low = control.exponent if control.interval is None else control.interval.low
+    return sentence, "" if low > LEAST_DENSE else "It is not told from linear."

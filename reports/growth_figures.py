@@ -1,0 +1,118 @@
+"""Growth of attention's cost with n: measured points, fitted curves, and where dense attention becomes dearer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from reports.cost import Cost
+from reports.crossover import Crossing, cost_at
+from reports.crossover_table import FUSED, PLAIN, Key
+from reports.figures import AXES, HEIGHT, LEGEND_ROW, legend, legend_rows, log_ticks, widths
+from reports.labels import shortened
+from reports.palette import Look
+from reports.scaling import QUANTITIES, TIME, Growth
+from reports.stats import Floats
+from reports.svg import INK, MUTED, PAGE, Figure, drawing, inlined, series_colour
+from reports.tables import PERCENT
+
+LONGEST_NAME = 32
+"""Letters of a name that an exponent follows."""
+
+MOST_MARKED = 9
+"""With more methods, bars and marks of crossovers hide the points."""
+
+MARKS = {PLAIN: "o", FUSED: "D"}
+MARK_SIZES = {PLAIN: 13.0, FUSED: 11.0}
+CURVE_POINTS = 48
+
+Found = Mapping[str, Mapping[Key, Crossing]]
+"""Crossings by the backend of dense attention, then by label and quantity."""
+
+
+def growth_figures(
+    cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[str, Look], name: str
+) -> list[Figure]:
+    """Time, MACs and peak memory over n on logarithmic axes."""
+    by_quantity = {quantity: [g for g in grown if g.quantity == quantity] for quantity in QUANTITIES}
+    return [_growth(cost, chosen, found, looks, f"{name}-{q}") for q, chosen in by_quantity.items() if chosen]
+
+
+def _growth(cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[str, Look], name: str) -> Figure:
+    what, unit = AXES[grown[0].quantity]
+    entries = {
+        g.label: f"{shortened(g.label, LONGEST_NAME)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in grown
+    }
+    with drawing(HEIGHT + LEGEND_ROW * legend_rows(entries.values())) as canvas:
+        axes = canvas.subplots()
+        _lines(axes, grown, unit, looks)
+        marks = _mark(axes, grown, found, unit) if len(grown) <= MOST_MARKED else []
+        for direction in ("x", "y"):
+            log_ticks(axes, direction)
+        axes.set(xlabel="n = h · w of the input", ylabel=what, title=f"{what.partition(' [')[0]} {cost.short}")
+        legend(canvas, entries, looks)
+        alt = "; ".join([f"{what} over n, {cost.short}: " + "; ".join(entries.values()), *marks])
+        svg = inlined(canvas, name, alt)
+    return Figure(caption=_caption(what, grown, marks), alt=alt, svg=svg)
+
+
+def _caption(what: str, grown: Sequence[Growth], marks: Sequence[str]) -> str:
+    """What is drawn, in words; only what is there is explained."""
+    timed = grown[0].quantity == TIME
+    said = f"{what.partition(' [')[0]} over n, with fitted exponents; dashed: n and n²."
+    if timed:
+        bars = f", with 95{PERCENT} intervals as bars" if len(grown) <= MOST_MARKED else ""
+        said += f" Lines: fits a + b·nᵖ; points: medians{bars}."
+    if marks:
+        said += " Cheaper than dense attention from here on: ring, computed plainly; diamond, fused."
+    return said + (" (?): undecided, see the table." if any(g.caution for g in grown) else "")
+
+
+def _lines(axes: Axes, grown: Sequence[Growth], unit: float, looks: Mapping[str, Look]) -> None:
+    """Line by line: Seaborn's own line plot crosses every colour with every marker, minutes for a hundred methods."""
+    axes.set(xscale="log", yscale="log")
+    for g, width in zip(grown, widths(len(grown)), strict=True):
+        look = looks[g.label]
+        style: dict[str, Any] = {"color": series_colour(look.series), "linewidth": width}
+        points: dict[str, Any] = {"marker": look.marker, "markersize": 7, "markeredgecolor": PAGE}
+        if g.drawn is None:
+            axes.plot(g.n, g.cost / unit, **style, **points)
+            continue
+        curve = np.geomspace(g.n[0], g.n[-1], CURVE_POINTS)
+        axes.plot(curve, g.fits.at(curve)[0] / unit, **style)
+        _bars(axes, g, g.drawn, unit, shown=len(grown) <= MOST_MARKED, style=style | points | {"linewidth": 1.0})
+    _guides(axes, np.concatenate([g.n for g in grown]), np.concatenate([g.cost for g in grown]) / unit)
+
+
+def _bars(axes: Axes, g: Growth, drawn: Floats, unit: float, *, shown: bool, style: Mapping[str, Any]) -> None:
+    """Measured medians, with intervals as bars where they are `shown`."""
+    ends = np.percentile(drawn, [2.5, 97.5], axis=0)
+    reach = np.maximum(np.stack([g.cost - ends[0], ends[1] - g.cost]), 0.0) / unit
+    axes.errorbar(g.n, g.cost / unit, yerr=reach if shown else None, **(dict(style) | {"linestyle": "none"}))
+
+
+def _guides(axes: Axes, n: Floats, cost: Floats) -> None:
+    """Dashed lines of slope 1 and 2 from the cheapest corner, cut at the frame."""
+    limits, ends = axes.get_ylim(), np.array([n.min(), n.max()])
+    for slope in (1, 2):
+        style: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 4)), "zorder": 1}
+        axes.plot(ends, cost.min() * (ends / ends[0]) ** slope, **style)
+    axes.set_ylim(limits)
+
+
+def _mark(axes: Axes, grown: Sequence[Growth], found: Found, unit: float) -> list[str]:
+    """A sign around each crossing within what was measured; returns them in words."""
+    words = []
+    for backend, crossings in found.items():
+        for g in grown:
+            crossed = crossings.get((g.label, g.quantity))
+            if crossed is None or crossed.verdict != "crosses" or not crossed.n or crossed.falls_behind:
+                continue
+            style: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK, "zorder": 5}
+            place = crossed.n, cost_at(g, crossed.n) / unit
+            axes.plot(*place, marker=MARKS[backend], markersize=MARK_SIZES[backend], **style)
+            words.append(f"{g.label} is cheaper than {backend} dense attention from n = {crossed.n:.0f}")
+    return words
