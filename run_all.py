@@ -5,6 +5,7 @@ Without an argument: run the default grid on the built-in images and write the r
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import json
 import sys
@@ -170,12 +171,14 @@ def load(
 
 
 @app.command()
-def cost(
+def cost(  # noqa: PLR0913 - options of a command, not arguments of a function
     method: Annotated[str, typer.Argument(help="Name of a method, or package.module:METHOD.")],
     size: Annotated[str, typer.Option(help="Input, height x width, such as 4320x7680.")],
+    *,
     scale: Annotated[int, typer.Option(help="How much larger the output is.")] = 2,
     settings: Annotated[Optional[list[str]], typer.Option("--set", help="name=value; may be repeated.")] = None,  # noqa: UP045
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    within: Annotated[Optional[list[float]], typer.Option(help="GB: how large a square fits; repeatable.")] = None,  # noqa: UP045
     attention: Annotated[
         bool, typer.Option("--attention", help="One attention alone, on features of that size.")
     ] = False,
@@ -187,7 +190,7 @@ def cost(
 
     chosen = dict(map(setting, settings or ()))
     asked = Asked(method=method, size=size, scale=scale, settings=chosen, precision=precision, alone=attention)
-    found = cost_report(asked)
+    found = cost_report(dataclasses.replace(asked, within_gb=tuple(within or ())))
     if as_json:
         print(json.dumps(found.as_json(), indent=2))  # noqa: T201 - for a program to read
     else:

@@ -16,6 +16,7 @@ from torch import nn
 
 import methods
 from harness.errors import UserError
+from harness.frontier import frontier
 from harness.grid_tables import SIZE, Scalar, height_width, positions
 from harness.inference import DTYPES
 from harness.profile.cost import MAX_TRACED_POSITIONS, RGB, Counted, counted, second_count, sizes_of
@@ -54,6 +55,8 @@ class Asked:
     precision: str = "fp32"
     alone: bool = False
     """One attention of the network on feature maps of that size, in the place of the network on an image."""
+    within_gb: tuple[float, ...] = ()
+    """Memories for which the largest square image is looked for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class CostReport:
     counted: Counted
     formula: Mapping[str, Terms] | None
     second: Record
+    frontier: Mapping[float, int]
 
     @property
     def formula_macs(self) -> int | None:
@@ -103,6 +107,7 @@ class CostReport:
             "settings": dict(self.settings),
             "figures": self.counted.figures | sizes_of(self.counted.network),
             "formula_macs": self.formula_macs,
+            "frontier": {f"{memory:g}": side for memory, side in self.frontier.items()},
             "macs_fvcore": self.second.value,
             "macs_fvcore_reason": self.second.reason,
             "modules": [line._asdict() for line in self.lines],
@@ -161,6 +166,7 @@ def _report(asked: Asked, settings: Mapping[str, Scalar], network: Callable[[], 
         counted=found,
         formula=_formulas(found),
         second=_second(build, channels, asked.size, found.macs),
+        frontier=frontier(network, asked.within_gb, asked.precision),
     )
 
 

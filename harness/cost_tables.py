@@ -20,7 +20,14 @@ def tables(report: CostReport) -> Group:
     """Headline, figures, modules, audit, and why the result should not be believed."""
     marks = [Text(f"MARKED: {mark}", style="bold red") for mark in report.marks]
     parts: list[RenderableType] = [Text(_headline(report), style="bold"), _figures(report), _modules(report)]
-    return Group(*parts, _audit(report), *marks)
+    return Group(*parts, _audit(report), *([_frontier(report)] if report.frontier else []), *marks)
+
+
+def _frontier(report: CostReport) -> Table:
+    table = Table("memory", "largest square", title="Weights and activations of one image, one forward")
+    for memory, side in report.frontier.items():
+        table.add_row(f"{memory:g} GB", f"{side} x {side}" if side else "none")
+    return table
 
 
 def short(value: float, unit: str = "") -> str:
