@@ -231,7 +231,7 @@ class _Planner:
         for number in range(self.grid.alone.passes if found else 0):
             told = {key: {"label": c.label, "settings": dict(c.settings)} for key, c in found.items()}
             blank = {"settings": {}, "scale": 0, "seed": number, "weights": None, "start": None, "train": None}
-            spec = {"method": "alone", "title": ALONE, "contenders": told, **blank}
+            spec = {"method": "alone", "title": ALONE, "contenders": told, "order": list(found), **blank}
             yield PlannedCell(
                 key=fingerprint(spec),
                 label=ALONE,

@@ -199,7 +199,7 @@ def _rows(table: pd.DataFrame) -> Any:
 def _names(cells: pd.Series[str], tasks: pd.DataFrame) -> dict[str, str]:
     """The label of each contender's key, the control last."""
     specs = tasks[tasks["cell_id"].isin(cells)].drop_duplicates("cell_id")["cell_spec"]
-    told = {key: str(each["label"]) for spec in specs for key, each in spec["contenders"].items()}
+    told = {key: str(spec["contenders"][key]["label"]) for spec in specs for key in spec["order"]}
     return told | {CONTROL: CONTROL_LABEL}
 
 

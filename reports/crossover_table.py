@@ -20,10 +20,11 @@ BACKEND, PLAIN, FUSED = "backend", "plain", "fused"
 
 EXTRAPOLATED = "→"
 
+OF_NETWORKS = "Of the whole network's attention: how many such layers it has and how wide they are is set by its cell."
+OF_LAYERS = "Of one layer each, as wide as its cell sets it."
 NOTE = (
-    "Of the whole network's attention: how many such layers it has and how wide they are is set by its cell. Of times "
-    f"with a 95{PERCENT} interval, of exact counts with the two sizes in between. {EXTRAPOLATED}: beyond the largest "
-    f"size measured of both, by the fitted growth, never further than {REACH:.0f}{TIMES}."
+    f"Of times with a 95{PERCENT} interval, of exact counts with the two sizes in between. {EXTRAPOLATED}: beyond the "
+    f"largest size measured of both, by the fitted growth, never further than {REACH:.0f}{TIMES}."
 )
 
 Key = tuple[str, str]
@@ -87,7 +88,9 @@ def crossover_table(cost: Cost, grown: Sequence[Growth], found: Mapping[str, Map
     ordered = [g.label for g in grown if g.label in labels]
     rows = [Row(head=label, entries=_entries(label, found)) for label in dict.fromkeys(ordered)]
     caption = f"Size n = h · w from which attention is cheaper than dense attention, {cost.subject}"
-    return make_table(caption, columns, rows, notes=[NOTE], protocol=cost.comparable)
+    return make_table(
+        caption, columns, rows, notes=[f"{OF_LAYERS if cost.alone else OF_NETWORKS} {NOTE}"], protocol=cost.comparable
+    )
 
 
 def _entries(label: str, found: Mapping[str, Mapping[Key, Crossing]]) -> dict[str, Entry]:

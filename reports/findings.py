@@ -23,7 +23,7 @@ Scored = tuple[Quality, Pairs]
 def findings(
     frames: Frames, scored: Sequence[Scored], costs: Sequence[Cost], grown: Sequence[Sequence[Growth]]
 ) -> tuple[str, ...]:
-    """Three sentences as plain text; `grown` are the fits of each of `costs`."""
+    """Three sentences as plain text; `grown` are the fits of each of `costs`, then of what ran alone."""
     return (_quality(scored), _attention(frames, costs), _growth(grown))
 
 

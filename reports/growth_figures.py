@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,8 +42,13 @@ def growth_figures(
     return [_growth(cost, chosen, found, looks, f"{name}-{q}") for q, chosen in by_quantity.items() if chosen]
 
 
+OF_ALONE = re.compile(" (in attention|of the network)")
+"""What an axis says of networks that is not so of attention alone."""
+
+
 def _growth(cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[str, Look], name: str) -> Figure:
     what, unit = AXES[grown[0].quantity]
+    what = OF_ALONE.sub("", what) if cost.alone else what
     entries = {
         g.label: f"{shortened(g.label, LONGEST_NAME)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in grown
     }

@@ -72,16 +72,20 @@ def _content(frames: Frames) -> dict[str, Any]:
     scored, profiled = qualities(frames), costs(frames)
     grown, pairs = [growths(cost) for cost in profiled], compared(scored)
     raced = races(frames)
+    grown_alone = [growths(race.cost) for race in raced]
     look = looks(tuple(dict.fromkeys((*frames.labels, *(label for race in raced for label in race.labels)))))
     quality = enumerate(zip(scored, pairs, strict=True))
     return {
         "run": frames.run,
-        "findings": findings(frames, list(zip(scored, pairs, strict=True)), profiled, grown),
+        "findings": findings(frames, list(zip(scored, pairs, strict=True)), profiled, [*grown, *grown_alone]),
         "counts": _counts(frames),
         "quality": [_quality_part(frames, q, p, profiled, f"q{i}", look) for i, (q, p) in quality],
         "ways": ways_tables(frames, scored),
         "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
-        "alone": [_alone_part(frames, race, f"a{i}", look) for i, race in enumerate(raced)],
+        "alone": [
+            _alone_part(frames, race, fits, f"a{i}", look)
+            for i, (race, fits) in enumerate(zip(raced, grown_alone, strict=True))
+        ],
         "benchmarks": benchmark_tables(frames),
         "training": training_figures(frames, look, "t"),
         "crops": strips(frames, scored),
@@ -117,9 +121,8 @@ def _cost_part(frames: Frames, cost: Cost, grown: list[Growth], name: str, look:
     return held | _grown_part(cost, grown, found, look, name)
 
 
-def _alone_part(frames: Frames, race: Alone, name: str, look: Any) -> dict[str, Any]:
+def _alone_part(frames: Frames, race: Alone, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:
     cost, references = race.cost, race.references
-    grown = growths(cost)
     found = {backend: crossings(grown, label) for backend, label in references.items()}
     told = controls(grown, CONTROL_LABEL, race.reference)
     held = {"title": f"{race.title}, on {_place(frames, cost)}", "tables": alone_tables(frames, race), "controls": told}

@@ -15,14 +15,14 @@ from tests.stores import MACHINE, RUN, make_task
 
 SIZES = ("24x24", "48x48", "96x96")
 DENSE = {"weighting": "softmax", "backend": "plain"}
-KEYS = {"k-dense": ("NLN plain", DENSE), "k-hash": ("NLSN", {"chunk_size": 36})}
+KEYS = {"z-dense": ("NLN plain", DENSE), "k-hash": ("NLSN", {"chunk_size": 36})}
 ROUNDS = 12
 
 
 def seconds_of(key: str, size: str) -> float:
     """Dense is quadratic, the control and hashing are linear; they meet at 2,000 positions."""
     n = float(np.prod([int(side) for side in size.split("x")]))
-    return {"k-dense": 1e-9 * n**2, "k-hash": 2e-6 * n, "control": 1e-8 * n}[key]
+    return {"z-dense": 1e-9 * n**2, "k-hash": 2e-6 * n, "control": 1e-8 * n}[key]
 
 
 def frames_of(
@@ -61,7 +61,14 @@ def _task(number: int, size: str) -> Task:
 
 def _cell(number: int) -> dict[str, Any]:
     told = {key: {"label": label, "settings": settings} for key, (label, settings) in KEYS.items()}
-    return {"method": "alone", "title": "Attention alone", "contenders": told, "scale": 0, "seed": number}
+    return {
+        "method": "alone",
+        "title": "Attention alone",
+        "contenders": told,
+        "order": list(KEYS),
+        "scale": 0,
+        "seed": number,
+    }
 
 
 def _outcome(
