@@ -177,7 +177,7 @@ def cost(  # noqa: PLR0913 - options of a command, not arguments of a function
     *,
     scale: Annotated[int, typer.Option(help="How much larger the output is.")] = 2,
     settings: Annotated[Optional[list[str]], typer.Option("--set", help="name=value; may be repeated.")] = None,  # noqa: UP045
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, tf32, bf16 or fp16.")] = "fp32",
     within: Annotated[Optional[list[float]], typer.Option(help="GB: how large a square fits; repeatable.")] = None,  # noqa: UP045
     attention: Annotated[
         bool, typer.Option("--attention", help="One attention alone, on features of that size.")

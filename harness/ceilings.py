@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from harness.inference import DTYPES
+from harness.inference import DTYPES, autocast
 
 SIDE = {"cpu": 1536, "cuda": 8192}
 """Of the square matrices."""
@@ -27,10 +27,10 @@ def ceilings(device: str, precision: str) -> dict[str, float]:
     a, b = (torch.rand(side, side, device=device, dtype=dtype) for _ in range(2))
     source = torch.rand(values, device=device)
     target = torch.empty_like(source)
-    return {
-        "ceiling_macs_per_s": side**3 / _best_s(lambda: torch.matmul(a, b), device),
-        "ceiling_bytes_per_s": 2 * COPY_BYTES[kind] / _best_s(lambda: target.copy_(source), device),
-    }
+    with autocast(device, precision):
+        product_s = _best_s(lambda: torch.matmul(a, b), device)
+    copy_s = _best_s(lambda: target.copy_(source), device)
+    return {"ceiling_macs_per_s": side**3 / product_s, "ceiling_bytes_per_s": 2 * COPY_BYTES[kind] / copy_s}
 
 
 def _best_s(work: Callable[[], object], device: str) -> float:

@@ -1,9 +1,10 @@
-"""Contenders: the attentions of a grid, each once, as modules of their own on features that their networks make."""
+"""Contenders: what a grid times in turn. Attentions by themselves, on features of their networks, or whole networks."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,76 +13,89 @@ from torch import Tensor, nn
 
 import datasets
 import methods
-from harness.grid_tables import Scalar, height_width
+from harness.grid_tables import Scalar, Scope, height_width
 from harness.inference import to_tensor
+from harness.networks import built
 from harness.records import fingerprint
 from harness.resolve import Resolved
-from methods.interface import NonLocal, attention_modules
+from methods.interface import FromFile, NonLocal, attention_modules
 
 IMAGES, IMAGE = "builtin-test", "chelsea"
-"""What features are made of; it is mirrored beyond its borders where a size is larger."""
+"""What is shown to networks; it is mirrored beyond its borders where a size is larger."""
 CONTROL = "control"
 """The key of a 1x1 convolution that runs along: its time must grow with n."""
+SEED = 0
+"""Of initial weights."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contender:
-    """An attention by the network that it is the first attention of."""
+    """An attention, by the network that it is the first attention of, or that network; `file` holds it if one does."""
 
     key: str
     label: str
     address: str
     scale: int
     settings: Mapping[str, Scalar]
+    file: Path | None = None
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is exact dense attention, written out: what others are compared with."""
+        return (self.settings.get("weighting"), self.settings.get("backend")) == ("softmax", "plain")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Runner:
-    """A contender's module, and its input `[b c h w]`."""
+    """A contender's module, and its input: features `[b c h w]` of an attention, images `[b 3 h w]` of a network."""
 
     module: nn.Module
     x: Tensor
 
 
-def contenders(resolved: list[Resolved], labels: Mapping[str, str]) -> dict[str, Contender]:
-    """Every attention of the cells by its key: method, settings, code. Scale, seed and budget make no other one."""
+def contenders(resolved: list[Resolved], labels: Mapping[str, str], scope: Scope) -> dict[str, Contender]:
+    """Every attention, or every network that can be trained, of the cells by its key; seed and budget make no other."""
     found: dict[str, Contender] = {}
     for cell in resolved:
-        if cell.attends:
-            key = fingerprint(identity(cell))
-            found.setdefault(
-                key,
-                Contender(
-                    key=key,
-                    label=labels[cell.key],
-                    address=cell.address,
-                    scale=cell.cell.scale,
-                    settings=cell.settings,
-                ),
-            )
+        if cell.attends if scope == "attention" else cell.plugin.trainable:
+            key = fingerprint(identity(cell, scope))
+            found.setdefault(key, _contender(key, cell, labels[cell.key]))
     return found
 
 
-def identity(cell: Resolved) -> dict[str, Any]:
-    """What an attention's cost depends on besides the machine."""
-    return {"method": cell.cell.method, "settings": cell.settings, "code": cell.function["code"]}
+def identity(cell: Resolved, scope: Scope) -> dict[str, Any]:
+    """What the cost depends on besides the machine; the attention of a network is the same at every scale."""
+    kept = {name: value for name, value in cell.function.items() if scope == "network" or name != "scale"}
+    return kept | {"scope": scope, "settings": cell.settings}
 
 
-def runner(contender: Contender, size: str, batch: int, device: str) -> Runner:
-    """The first attention of the contender's network, and what reaches it when the network is shown an image.
+def _contender(key: str, cell: Resolved, label: str) -> Contender:
+    file = cell.cell.weights if isinstance(cell.plugin, FromFile) else None
+    return Contender(
+        key=key,
+        label=label,
+        address=cell.address,
+        scale=cell.cell.scale,
+        settings=cell.settings,
+        file=Path(file) if file else None,
+    )
 
-    The network has its initial weights, from seed 0; it runs no further than that.
-    """
-    torch.manual_seed(0)
-    network = methods.method(contender.address).build(contender.scale, contender.settings).to(device).eval()
+
+def runner(contender: Contender, scope: Scope, size: str, batch: int, device: str) -> Runner:
+    """The network and an image; or its first attention and what reaches it then, the network running no further."""
+    plugin = methods.method(contender.address)
+    network = built(plugin, contender.scale, contender.settings, contender.file, SEED).to(device).eval()
+    image = _image(size, batch, device)
+    if scope == "network":
+        return Runner(module=network, x=image)
     module = next(iter(attention_modules(network).values()))
-    return Runner(module=module, x=_reaching(network, module, _image(size, batch, device)))
+    return Runner(module=module, x=_reaching(network, module, image))
 
 
 def control(like: Runner) -> Runner:
     """A 1x1 convolution on the same input."""
     channels = like.x.shape[1]
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     return Runner(module=nn.Conv2d(channels, channels, 1).to(like.x.device).eval(), x=like.x)
 
 

@@ -69,7 +69,7 @@ class Estimator:
             "harm": self._harm_s,
             "attention": self._attention_s,
             "profile": self._profile_s,
-            "alone": self._alone_s,
+            "race": self._race_s,
         }
         disk = float(RECORD_BYTES * RECORDS_PER_TASK)
         if task.kind == "train":
@@ -100,10 +100,10 @@ class Estimator:
         timed: float = task.spec["warm_up_s"] + min(task.spec["budget_s"], TIMED_FORWARDS * forward)
         return PROFILE_OVERHEAD_S + timed + UNTIMED_FORWARDS * forward
 
-    def _alone_s(self, cell: PlannedCell, task: Task) -> float:
+    def _race_s(self, _: PlannedCell, task: Task) -> float:
         """The budget, and for each contender the network up to its attention, warm-up and counting."""
         each = PROFILE_OVERHEAD_S + float(task.spec["warm_up_s"])
-        return float(task.spec["budget_s"]) + each * len(cell.contenders)
+        return float(task.spec["budget_s"]) + each * len(task.spec["contenders"])
 
     def _forward_s(self, cell: PlannedCell, size: str) -> float:
         return _work(cell.address, cell.scale, tuple(sorted(cell.settings.items())), size) / pace(self.device)

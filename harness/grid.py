@@ -20,7 +20,6 @@ from datasets.naming import nearest
 from harness.errors import UserError
 from harness.grid_tables import (
     TABLES,
-    Alone,
     Attention,
     Evaluate,
     Harm,
@@ -28,6 +27,7 @@ from harness.grid_tables import (
     MethodEntry,
     NotNegative,
     Profile,
+    Race,
     Scalar,
     Sweep,
     Table,
@@ -69,7 +69,7 @@ class Grid(Table):
     profile: Profile = Field(default_factory=Profile)
     harm: Harm = Field(default_factory=Harm)
     attention: Attention = Field(default_factory=Attention)
-    alone: Alone = Field(default_factory=Alone)
+    race: Race = Field(default_factory=Race)
     limits: Limits = Field(default_factory=Limits)
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1, strict=False)]
     exclude: Annotated[tuple[dict[str, Sweep[Scalar]], ...], Field(strict=False)] = ()

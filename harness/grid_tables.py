@@ -18,7 +18,9 @@ Scalar = bool | int | float | str
 T = TypeVar("T")
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
-Precision = Literal["fp32", "bf16", "fp16"]
+Scope = Literal["attention", "network"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+"""tf32 is float32 whose products an NVIDIA GPU's tensor cores compute from 10 bits of mantissa."""
 
 
 def listed(value: object) -> tuple[object, ...]:
@@ -64,6 +66,18 @@ def sorted_sizes(sizes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(sizes, key=positions))
 
 
+def checked_tilings(tilings: tuple[str, ...]) -> tuple[str, ...]:
+    """The same.
+
+    Raises:
+        ValueError: one that is no tiling.
+    """
+    for tiling in tilings:
+        if not TILING.fullmatch(tiling):
+            raise ValueError(f"tiling is 'whole', 'chop' or 'tile:SIZE+OVERLAP' such as tile:96+8, not {tiling!r}")
+    return tilings
+
+
 class TrainBudget(Table):
     """How one network is trained. `patch` is in low-resolution pixels, `milestones` are fractions of `steps`.
 
@@ -97,23 +111,27 @@ class Profile(Table):
     _sizes = pydantic.field_validator("sizes")(sorted_sizes)
 
 
-class Alone(Table):
-    """The grid's attentions alone, in turn in one process, on features that their networks make of an image.
+class Race(Table):
+    """What is timed in turn in one process: the grid's attentions alone, its whole networks, or both.
 
-    `mode` training is forward and backward with what attention adds to the loss. Each of `passes` is a process of its
-    own; `budget_s` is for all attentions at one size of one pass together.
+    `mode` training is forward and backward with what attention adds to the loss. `tiling` is how networks are asked in
+    inference, as in `evaluate`. Each of `passes` is a process of its own; `budget_s` is for all contenders at one size
+    of one pass together.
     """
 
     measure: bool = False
+    scope: Sweep[Scope] = ("attention",)
     sizes: Annotated[Sweep[str], Field(validate_default=True)] = ("24x24", "48x48", "72x72", "96x96", "144x144")
     precision: Sweep[Precision] = ("fp32",)
     mode: Sweep[Literal["inference", "training"]] = ("inference",)
     batch: Sweep[Positive] = (1,)
+    tiling: Sweep[str] = ("whole",)
     passes: Positive = 3
     warm_up_s: Annotated[float, Field(ge=0)] = 0.2
     budget_s: Annotated[float, Field(gt=0)] = 20.0
 
     _sizes = pydantic.field_validator("sizes")(sorted_sizes)
+    _tilings = pydantic.field_validator("tiling")(checked_tilings)
 
 
 class Limits(Table):
@@ -160,13 +178,7 @@ class Evaluate(Table):
     perceptual: Annotated[tuple[Literal["lpips", "dists"], ...], Field(strict=False)] = ()
     crops: NotNegative = 3
 
-    @pydantic.field_validator("tiling")
-    @classmethod
-    def _tiling(cls, tilings: tuple[str, ...]) -> tuple[str, ...]:
-        for tiling in tilings:
-            if not TILING.fullmatch(tiling):
-                raise ValueError(f"tiling is 'whole', 'chop' or 'tile:SIZE+OVERLAP' such as tile:96+8, not {tiling!r}")
-        return tilings
+    _tilings = pydantic.field_validator("tiling")(checked_tilings)
 
 
 class Harm(Table):
@@ -198,7 +210,7 @@ TABLES: Mapping[str, type[Table]] = {
     "profile": Profile,
     "harm": Harm,
     "attention": Attention,
-    "alone": Alone,
+    "race": Race,
     "limits": Limits,
     "methods": MethodEntry,
 }

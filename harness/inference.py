@@ -16,7 +16,8 @@ from datasets.resize import Image
 CHOP_OVERLAP = 10
 CHOP_LIMIT = 120_000
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Of what is computed in each precision."""
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -80,10 +81,31 @@ def ensembled(forward: Forward, x: Tensor) -> Tensor:
 
 
 def autocast(device: str, precision: str) -> contextlib.AbstractContextManager[None]:
-    """Mixed precision on `device`; nothing at all for fp32."""
-    if precision == "fp32":
-        return contextlib.nullcontext()
+    """All that `precision` asks of `device`, undone at the end: mixed precision, or how float32 is multiplied.
+
+    Raises:
+        ValueError: tf32 where there is no NVIDIA GPU.
+    """
+    if DTYPES[precision] == torch.float32:
+        return float32_products(device, precision)
     return torch.autocast(torch.device(device).type, dtype=DTYPES[precision])
+
+
+def float32_products(device: str, precision: str) -> contextlib.AbstractContextManager[None]:
+    """How a GPU multiplies float32: in full for fp32, by tensor cores from 10 bits of mantissa for tf32, else as it is.
+
+    fp32 must say so, since PyTorch's convolutions are tf32 unless told otherwise. Mixed precision is left before the
+    backward pass; this is not. A CPU has nothing to switch.
+
+    Raises:
+        ValueError: tf32 where there is no NVIDIA GPU.
+    """
+    kind = torch.device(device).type
+    if precision == "tf32" and kind != "cuda":
+        raise ValueError(f"precision tf32 needs an NVIDIA GPU, this is {kind}")
+    if kind == "cuda" and DTYPES[precision] == torch.float32:
+        return _tensor_cores(allowed=precision == "tf32")
+    return contextlib.nullcontext()
 
 
 def to_tensor(images: Image, device: str) -> Tensor:
@@ -96,6 +118,22 @@ def to_image(y: Tensor) -> Image:
     levels = (y.clamp(0, 1) * 255).round().to(torch.uint8)
     image: Image = levels.permute(1, 2, 0).cpu().numpy()
     return image
+
+
+@contextlib.contextmanager
+def _tensor_cores(*, allowed: bool) -> Iterator[None]:
+    """Of the whole process, other threads included: the backward pass runs in one.
+
+    By the flags that PyTorch has always had. The newer `fp32_precision` makes reading these an error, and PyTorch's own
+    compiler reads them.
+    """
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32, convolutions.allow_tf32 = allowed, allowed
+    try:
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
 
 
 def _chopped(forward: Forward, x: Tensor, scale: int) -> Tensor:

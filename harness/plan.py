@@ -17,13 +17,15 @@ import datasets
 from datasets.layouts import image_name
 from datasets.naming import nearest
 from datasets.sets import ImageSet, called
-from harness.contenders import Contender, contenders
+from harness.contenders import Contender
 from harness.errors import UserError
 from harness.exclusions import check_exclusions, excluded
 from harness.grid import Grid
 from harness.grid_tables import Scalar, TrainBudget, height_width
 from harness.labels import labels
+from harness.passes import TITLE, passes
 from harness.perceptual import available
+from harness.precisions import check_precisions
 from harness.records import Kind, Task, fingerprint
 from harness.resolve import Resolved, cell_view, check_trunk, label_view, resolve
 from harness.sources import code_version
@@ -35,12 +37,9 @@ CODE: Mapping[Kind, str] = {
     "harm": "harness.harm",
     "attention": "harness.attend",
     "profile": "harness.profile",
-    "alone": "harness.alone",
 }
 """The module that does each kind of task; what it imports belongs to the task's key too."""
 NEED_WEIGHTS: tuple[Kind, ...] = ("evaluate", "harm", "attention")
-ALONE = "Attention alone"
-"""The label of what times all attentions of a grid together."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,12 +78,13 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
     `source` is the grid's file name, for messages; `machine` is what profiles depend on.
 
     Raises:
-        UserError: an unknown method, setting, data set, twin or weights file, a value that a method refuses, an
-            exclusion that names nothing.
+        UserError: an unknown method, setting, data set, twin or weights file, a value that a method refuses, a
+            precision that the machine lacks, an exclusion that names nothing.
     """
     try:
         data_names(grid)
         _check(grid)
+        check_precisions(grid, machine)
         resolved = list({cell.key: cell for cell in map(resolve, grid.cells())}.values())
         check_trunk(grid, resolved)
         check_exclusions(grid.exclude, [cell_view(cell) for cell in resolved])
@@ -225,32 +225,20 @@ class _Planner:
             yield _task("attention", resolved, spec, _needs(resolved))
 
     def passes(self) -> Iterator[PlannedCell]:
-        """The attentions alone: a cell for each pass, last of all, so that each is a process and a time of its own."""
-        wanted = self.grid.alone.measure and "alone" in self.grid.tasks
-        found = contenders(self._kept, self.labels) if wanted else {}
-        for number in range(self.grid.alone.passes if found else 0):
-            told = {key: {"label": c.label, "settings": dict(c.settings)} for key, c in found.items()}
-            blank = {"settings": {}, "scale": 0, "seed": number, "weights": None, "start": None, "train": None}
-            spec = {"method": "alone", "title": ALONE, "contenders": told, "order": list(found), **blank}
+        """What is timed in turn: a cell for each pass, last of all."""
+        wanted = self.grid.race.measure and "race" in self.grid.tasks
+        for each in passes(self.grid.race, self._kept, self.labels, fingerprint(self.machine)) if wanted else ():
             yield PlannedCell(
-                key=fingerprint(spec),
-                label=ALONE,
+                key=fingerprint(each.spec),
+                label=TITLE,
                 address="",
-                spec=spec,
+                spec=each.spec,
                 weights=None,
                 start=None,
                 twin=None,
-                tasks=tuple(self._alone(found, number)),
-                contenders=found,
+                tasks=each.tasks,
+                contenders=each.contenders,
             )
-
-    def _alone(self, found: Mapping[str, Contender], number: int) -> Iterator[Task]:
-        axes = self.grid.alone
-        shared = {"contenders": list(found), "pass": number, "machine": fingerprint(self.machine)}
-        shared |= {"warm_up_s": axes.warm_up_s, "budget_s": axes.budget_s, "alone_code": code_version(CODE["alone"])}
-        for way in itertools.product(axes.mode, axes.precision, axes.batch, axes.sizes):
-            spec = shared | dict(zip(("mode", "precision", "batch", "size"), way, strict=True))
-            yield Task(kind="alone", key=fingerprint(spec | {"kind": "alone"}), spec=spec)
 
     def _profiles(self, resolved: Resolved) -> Iterator[Task]:
         axes = self.grid.profile

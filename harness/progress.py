@@ -75,7 +75,7 @@ class Lines:
         self.ledger.finish(outcome.task)
         left = f", about {clock(self.ledger.remaining_s)} left" if self.ended_count < self.count else ""
         end = "" if outcome.status is Status.DONE else f": {outcome.status} ({outcome.reason})"
-        what = f"{cell.label} x{cell.scale} {told(outcome.task)}"
+        what = f"{_named(cell)} {told(outcome.task)}"
         self._say(f"[{self.ended_count}/{self.count}] {what}{end}, {outcome.seconds:.1f} s{left}")
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class Bars(Lines):
     def started(self, cell: PlannedCell, task: Task) -> None:
         """The second bar begins anew."""
         super().started(cell, task)
-        self.bars.reset(self.present, total=None, description=f"{cell.label} x{cell.scale} {told(task)}", note="")
+        self.bars.reset(self.present, total=None, description=f"{_named(cell)} {told(task)}", note="")
 
     def progress(self, done: int, total: int) -> None:
         """Both bars move."""
@@ -137,13 +137,20 @@ def told(task: Task) -> str:
     spec = task.spec
     if task.kind == "train":
         return f"train {spec['train']['steps']} steps, seed {spec['seed']}"
-    if task.kind == "alone":
-        return f"alone {spec['mode']} {spec['size']} {spec['precision']} batch {spec['batch']}, pass {spec['pass'] + 1}"
+    if task.kind == "race":
+        what = f"networks x{spec['scale']}" if spec["scale"] else "attention"
+        how = " ".join(spec[name] for name in ("mode", "tiling", "size", "precision"))
+        return f"{what} {how} batch {spec['batch']}, pass {spec['pass'] + 1}"
     where = ("dataset", "size") if task.kind == "attention" else ("dataset", "tiling", "size")
     parts = [str(spec[name]) for name in (*where, "precision") if name in spec]
     if (degradation := spec.get("degradation", "bicubic")) != "bicubic":
         parts.append(degradation)
     return " ".join([task.kind, *parts, *(["self-ensemble"] if spec.get("self_ensemble") else [])])
+
+
+def _named(cell: PlannedCell) -> str:
+    """What times others is of no scale."""
+    return f"{cell.label} x{cell.scale}" if cell.scale else cell.label
 
 
 def clock(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """What a record is: one number, measured once, with everything that says what it means. No torch here.
 
-A cell has tasks (train, evaluate, harm, attention, profile, alone); an attempt at a task ends in an outcome: a status,
+A cell has tasks (train, evaluate, harm, attention, profile, race); an attempt at a task ends in an outcome: a status,
 records, artifacts.
 """
 
@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-GridKind = Literal["train", "evaluate", "harm", "attention", "profile", "alone"]
+GridKind = Literal["train", "evaluate", "harm", "attention", "profile", "race"]
 Kind = GridKind | Literal["benchmark"]
 
 
@@ -83,13 +83,18 @@ METRICS: Mapping[str, Metric] = {
     "attention_s": Metric(title="Time inside attention", unit="s", better="lower", digits=4),
     "converged": Metric(title="Timing converged", unit="", better="higher", digits=0),
     "benchmark_s": Metric(title="Time of a benchmark", unit="s", better="lower", digits=6),
-    "alone_s": Metric(title="Time of attention alone", unit="s", better="lower", digits=4),
-    "alone_first_s": Metric(title="First call of attention alone", unit="s", better="lower", digits=4),
-    "alone_converged": Metric(title="Timing of attention alone converged", unit="", better="higher", digits=0),
-    "alone_macs": Metric(title="MACs of attention alone", unit="", better="lower", digits=0),
-    "alone_peak_bytes": Metric(title="Peak memory of attention alone", unit="B", better="lower", digits=0),
-    "alone_parameters": Metric(title="Parameters of attention alone", unit="", better="lower", digits=0),
-    "clock_s": Metric(title="Time that the clock takes for itself", unit="s", better="lower", digits=6),
+    "race_s": Metric(title="Time in turn with others", unit="s", better="lower", digits=4),
+    "race_inside_s": Metric(title="Time inside attention, in turn with others", unit="s", better="lower", digits=4),
+    "race_bypassed_s": Metric(title="Time without attention, in turn with others", unit="s", better=None, digits=4),
+    "race_first_s": Metric(title="First call", unit="s", better="lower", digits=4),
+    "race_converged": Metric(title="Timing in turn converged", unit="", better="higher", digits=0),
+    "race_kernel_s": Metric(title="Time in kernels of a call", unit="s", better="lower", digits=4),
+    "race_clock_s": Metric(title="Time that the clock takes of a sample", unit="s", better="lower", digits=6),
+    "race_energy_j": Metric(title="Energy of the GPU for an image", unit="J", better="lower", digits=3),
+    "race_macs": Metric(title="MACs of a call", unit="", better="lower", digits=0),
+    "race_moved_bytes": Metric(title="Bytes moved by a call's operations", unit="B", better="lower", digits=0),
+    "race_peak_bytes": Metric(title="Peak memory of a call, counted", unit="B", better="lower", digits=0),
+    "race_parameters": Metric(title="Parameters of what is timed", unit="", better="lower", digits=0),
     "ceiling_macs_per_s": Metric(title="MACs a second of a matrix product", unit="/s", better="higher", digits=0),
     "ceiling_bytes_per_s": Metric(title="Bytes a second of a copy", unit="B/s", better="higher", digits=0),
     "load_average": Metric(title="Load average of the machine", unit="", better="lower"),

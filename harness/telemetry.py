@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from harness.nvml import handle
 
 CPU_INFO = Path("/proc/cpuinfo")
 THROTTLING = ("SwPowerCap", "HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown")
@@ -36,6 +39,32 @@ def watched(device: str) -> Iterator[dict[str, float]]:
         after = _read(gpu.energy_mj)
         if before is not None and after is not None:
             found["energy_j"] = (after - before) / 1e3
+
+
+def energy_per_call_j(call: Callable[[], object], device: str, least_s: float = 1.0) -> float | None:
+    """Joules that the GPU takes for one `call`, from calls without pause for at least `least_s` seconds.
+
+    All of the GPU counts, what it takes when idle and for others included. Its counter moves on every 20 to 100 ms, so
+    that after one second the answer is good to a tenth. None where there is no GPU or no counter.
+    """
+    gpu = _gpu(device)
+    if gpu is None or _read(gpu.energy_mj) is None:
+        return None
+    torch.cuda.synchronize(device)
+    before = _read(gpu.energy_mj)
+    calls = _repeated(call, least_s)
+    torch.cuda.synchronize(device)
+    after = _read(gpu.energy_mj)
+    return None if before is None or after is None else (after - before) / 1e3 / calls
+
+
+def _repeated(call: Callable[[], object], least_s: float) -> int:
+    """How often `call` was made in at least `least_s` seconds: once or more. A GPU may have some of it to do yet."""
+    calls, started = 0, time.perf_counter()
+    while not calls or time.perf_counter() - started < least_s:
+        call()
+        calls += 1
+    return calls
 
 
 class _Gpu:
@@ -78,8 +107,7 @@ def _gpu(device: str) -> _Gpu | None:
     import pynvml  # noqa: PLC0415 - only where there is a GPU
 
     try:
-        pynvml.nvmlInit()
-        return _Gpu(pynvml, pynvml.nvmlDeviceGetHandleByIndex(torch.device(device).index or 0))
+        return _Gpu(pynvml, handle(pynvml, device))
     except pynvml.NVMLError:
         return None
 

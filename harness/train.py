@@ -20,9 +20,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from datasets.patches import Batch, PatchSource
 from harness.grid_tables import TrainBudget
-from harness.inference import autocast, to_tensor
+from harness.inference import autocast, float32_products, to_tensor
 from harness.records import Record
-from methods.interface import attention_modules
+from methods.interface import attention_loss, attention_modules
 
 CURVE_POINTS = 150
 LONGEST_INTERVAL = 100
@@ -109,7 +109,8 @@ class Training:
         started = time.perf_counter()
         for module in attention_modules(self.network).values():
             module.begin_step(self.step, self.budget.steps)
-        self.losses.append(self._update(batch))
+        with float32_products(self.device, self.budget.precision):
+            self.losses.append(self._update(batch))
         self.step += 1
         if self.step % self.interval == 0 or self.step == self.budget.steps:
             self._note()
@@ -194,12 +195,6 @@ class Training:
 
     def _copy(self) -> State:
         return _cpu(self.network.state_dict())
-
-
-def attention_loss(network: nn.Module) -> Tensor | float:
-    """The mean of what attention modules add to the loss in training (ENLCA's contrastive loss); 0 if none does."""
-    added = [loss.float() for m in attention_modules(network).values() if (loss := m.training_loss()) is not None]
-    return torch.stack(added).mean() if added else 0.0
 
 
 def _schedule(optimizer: torch.optim.Optimizer, budget: TrainBudget) -> torch.optim.lr_scheduler.LRScheduler:

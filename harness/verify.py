@@ -23,6 +23,8 @@ from methods.fit import shapes_of
 from methods.interface import Carry
 
 TOLERANCE = 1e-5
+NO_SETTINGS = frozenset({"topk"})
+"""What the released code is told of how to search, and ours needs not: the result is the same."""
 Tensors = dict[str, Tensor]
 
 
@@ -76,10 +78,15 @@ def compare(folder: Path, entry: Mapping[str, Any], **execution: str) -> Parity:
 
 def _built(entry: Mapping[str, Any], execution: Mapping[str, Any]) -> nn.Module:
     if entry["level"] == "network":
-        return build_network(entry["kind"], **entry["args"], **execution)
-    settings = dict(entry["hyperparameters"])
+        return build_network(entry["kind"], **known_settings(entry["args"]), **execution)
+    settings = known_settings(entry["hyperparameters"])
     channels = settings.pop("channel", None) or settings.pop("channels")
     return build_attention(entry["kind"], channels, **settings, **execution)
+
+
+def known_settings(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reference was built from, as far as it is a setting here."""
+    return {name: value for name, value in told.items() if name not in NO_SETTINGS}
 
 
 def _shared(first: nn.Module, entry: Mapping[str, Any], tensors: Tensors) -> dict[str, float]:

@@ -19,16 +19,17 @@ import methods
 from datasets.cache import decoded
 from datasets.patches import PatchSource
 from datasets.sets import ImageSet
-from harness.alone import Alone
-from harness.alone import protocol as alone_protocol
 from harness.attend import attend
 from harness.cache import Cache, save_weights
 from harness.endings import status_of, told
 from harness.evaluate import evaluate
 from harness.grid_tables import Scalar, positions
 from harness.harm import UPPER, WINDOW, harms
+from harness.networks import built
 from harness.plan import PlannedCell, image_set
 from harness.profile import profile, protocol
+from harness.race import Races
+from harness.race import protocol as race_protocol
 from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train
 from methods.interface import FromFile, Plugin
@@ -124,7 +125,7 @@ class _Work:
     def __init__(self, job: Job, stop: threading.Event, report: Callable[[Event], None]) -> None:
         self.job, self.stop, self.report = job, stop, report
         self.cache = Cache(job.cache)
-        self.alone = Alone(job.cell.contenders, job.device)
+        self.race = Races(job.cell.contenders, job.device)
         self.loaded: nn.Module | None = None
         self.told = 0.0
 
@@ -139,7 +140,7 @@ class _Work:
             "harm": self._harm,
             "attention": self._attention,
             "profile": self._profile,
-            "alone": self._alone,
+            "race": self._race,
         }
         try:
             found = tasks[task.kind](task)
@@ -217,7 +218,7 @@ class _Work:
     def _asked(self, task: Task) -> dict[str, Any]:
         """That part of a protocol which the grid decides."""
         how = {name: task.spec[name] for name in ASKED if name in task.spec}
-        return how | {"scale": self.job.cell.scale, "tf32": torch.backends.cuda.matmul.allow_tf32}
+        return how | {"scale": self.job.cell.scale, "tf32": task.spec["precision"] == "tf32"}
 
     def _profile(self, task: Task) -> dict[str, Any]:
         if isinstance(self.plugin, FromFile):
@@ -227,9 +228,9 @@ class _Work:
             records = profile(lambda: self._build(0), task.spec, self.job.device)
         return {"records": records, "protocol": protocol(task.spec, self.job.device, self.job.threads)}
 
-    def _alone(self, task: Task) -> dict[str, Any]:
-        records = self.alone.measure(task.spec, self._progress)
-        return {"records": records, "protocol": alone_protocol(task.spec, self.job.device, self.job.threads)}
+    def _race(self, task: Task) -> dict[str, Any]:
+        records = self.race.measure(task.spec, self._progress)
+        return {"records": records, "protocol": race_protocol(task.spec, self.job.device, self.job.threads)}
 
     @functools.cached_property
     def plugin(self) -> Plugin:
@@ -254,7 +255,7 @@ class _Work:
         self, plugin: Plugin, settings: Mapping[str, Scalar], given: Path | None, trained: str | None
     ) -> nn.Module:
         """A network with the weights of the training `trained`, or of the file `given`, or with none to load."""
-        network = _built(plugin, self.job.cell.scale, settings, given, 0)
+        network = built(plugin, self.job.cell.scale, settings, given, 0)
         file = self.cache.weights(trained) if trained else given
         if file is not None and not isinstance(plugin, FromFile):
             load_weights(network, file)
@@ -262,18 +263,10 @@ class _Work:
 
     def _build(self, seed: int) -> nn.Module:
         cell = self.job.cell
-        return _built(self.plugin, cell.scale, cell.settings, cell.weights, seed)
+        return built(self.plugin, cell.scale, cell.settings, cell.weights, seed)
 
     def _progress(self, done: int, total: int) -> None:
         """Report, but not more often than people can read."""
         if done == total or time.monotonic() - self.told > PROGRESS_EVERY_S:
             self.told = time.monotonic()
             self.report(Progress(done, total))
-
-
-def _built(plugin: Plugin, scale: int, settings: Mapping[str, Scalar], file: Path | None, seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    if isinstance(plugin, FromFile):
-        assert file is not None
-        return plugin.open(scale, file)
-    return plugin.build(scale, settings)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,10 @@ from methods.parts.fuse import FUSES, Fuse, ResidualAdd
 from methods.settings import choice, require_choice, require_positive
 
 BACKENDS = ("plain", "fused")
+BLOCKS = 32
+"""Into how many blocks of rows sparsemax cuts a matrix: what it makes beside the weights is that part of them."""
+GROUP = 16
+"""How many entries of a row send their largest ahead."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,22 +53,16 @@ class Softmax:
 class Sparsemax:
     """`max(0, s_j - tau)`, with `tau` so that a row sums to one: the projection onto the simplex, mostly zeros.
 
-    The support is looked for among the `topk` largest logits, and more while it fills them: the result does not
-    depend on `topk`. Martins and Astudillo, ICML 2016; HSPAN, Su et al., 2023.
+    Martins and Astudillo, ICML 2016; HSPAN, Su et al., 2023, who look for the support among the largest logits.
     """
-
-    topk: int = 128
-
-    def __post_init__(self) -> None:
-        require_positive(self, "topk")
 
     def attention(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`sparsemax(Q K^T) V` for `[b l d]`, the score matrix held in memory."""
-        return sparsemax(query @ key.transpose(1, 2), self.topk) @ value
+        return sparsemax(query @ key.transpose(1, 2)) @ value
 
     def weights(self, scores: Tensor) -> Tensor:
         """The row map, on rows `[.. l]` of logits."""
-        return sparsemax(scores, self.topk)
+        return sparsemax(scores)
 
     def reached(self, weights: Tensor) -> Tensor:
         """The support, bool `[.. l]`: here a weight of 0 is meant."""
@@ -135,24 +134,82 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1)[..., : value.shape[-1]]
 
 
-def sparsemax(scores: Tensor, topk: int) -> Tensor:
-    """The projection of each row of `scores [.. l]` onto the simplex, its support sought among `topk` entries first.
+def sparsemax(scores: Tensor) -> Tensor:
+    """`max(0, s_j - tau)`: the projection of each row of `scores [.. l]` onto the simplex.
 
-    In float32 at least: half precision cannot count the entries of a row.
+    Its Jacobian is `diag(s) - s s^T / |s|_1` with `s` the indicator of the support. Memory does not depend on data:
+    the weights, and a small part of that for the search.
     """
-    scores = scores.to(torch.promote_types(precision := scores.dtype, torch.float32))
-    shifted = scores - scores.amax(dim=-1, keepdim=True)
-    width = min(topk, scores.shape[-1])
-    while True:
-        largest = shifted.topk(width, dim=-1).values
-        mass = largest.cumsum(dim=-1)
-        rank = torch.arange(1, width + 1, device=scores.device, dtype=scores.dtype)
-        support = (1 + rank * largest > mass).sum(dim=-1, keepdim=True).clamp_min(1)
-        if width == scores.shape[-1] or not has_data(support) or not bool((support == width).any()):
-            break
-        width = min(2 * width, scores.shape[-1])
-    threshold = (mass.gather(-1, support - 1) - 1) / support
-    return (shifted - threshold).relu().to(precision)
+    return cast("Tensor", _Projection.apply(scores))  # type: ignore[no-untyped-call]
+
+
+class _Projection(torch.autograd.Function):
+    """Sparsemax with its own gradient: a search in place cannot be differentiated, and only its end matters."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        """Some rows at a time: what a search reads again and again then stays in the cache of a CPU."""
+        length = int(scores.shape[-1])
+        weights = torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
+        rows, kept = scores.reshape(-1, length), weights.view(-1, length)
+        at_once = -(-len(rows) // BLOCKS)
+        for block, target in zip(rows.split(at_once), kept.split(at_once), strict=True):
+            target.copy_(_projected(block))
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """`s * (v - mean of v over the support)`."""
+        support = ctx.saved_tensors[0] > 0
+        kept = gradient.to(_precise(gradient)) * support
+        mean = kept.sum(dim=-1, keepdim=True) / support.sum(dim=-1, keepdim=True)
+        return cast("Tensor", kept.sub_(mean).mul_(support).to(gradient.dtype))
+
+
+def _projected(scores: Tensor) -> Tensor:
+    """The projection, not rounded to the precision of `scores [r l]`.
+
+    The threshold of some entries of a row is a lower bound of the threshold of all, and a good one where they are the
+    largest of groups: the search among all begins there.
+    """
+    few = _largest_of_groups(scores)
+    best = few.amax(dim=-1, keepdim=True).to(_precise(scores))
+    found = _narrow(few - best, torch.full_like(best, -1))[1]
+    slack = 32 * torch.finfo(best.dtype).eps
+    return _narrow(scores - best, (found - slack).clamp_min(-1))[0]
+
+
+def _largest_of_groups(scores: Tensor) -> Tensor:
+    """The largest of every `GROUP` entries of rows `[r l]`, and those left over: `[r l // GROUP + l % GROUP]`."""
+    groups = int(scores.shape[-1]) // GROUP
+    whole, rest = scores[:, : GROUP * groups], scores[:, GROUP * groups :]
+    return torch.cat([whole.unflatten(-1, (GROUP, groups)).amax(dim=-2), rest], dim=-1)
+
+
+def _narrow(shifted: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """`max(0, z - tau)` in the place of `shifted`, z `[r l]` with largest entry 0, and `tau [r 1]`.
+
+    Newton's method on `sum_j max(0, z_j - tau) = 1`, which is convex and piecewise linear in `tau`: from a lower bound
+    `threshold` it only rises, the support only shrinks, and once no row's does the result is exact. Michelot, JOTA
+    1986. A step is clamped at 0: rounding could turn the last one back, and so bring back what is out.
+    """
+    kept, before = shifted.sub_(threshold).relu_(), torch.full_like(threshold, torch.inf)
+    while _shrinks(count := kept.sign().sum(dim=-1, keepdim=True), before):
+        step = ((kept.sum(dim=-1, keepdim=True) - 1) / count).clamp_min_(0)
+        kept.sub_(step).relu_()
+        threshold, before = threshold + step, count
+    return kept, threshold
+
+
+def _shrinks(count: Tensor, before: Tensor) -> bool:
+    """Whether some row's support has become smaller; without data, which cannot tell, it has not."""
+    return has_data(count) and bool((count < before).any())
+
+
+def _precise(tensor: Tensor) -> torch.dtype:
+    """float32 at least: half precision cannot count the entries of a row."""
+    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def _projection(inputs: int, outputs: int) -> nn.Sequential:

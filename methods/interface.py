@@ -143,6 +143,12 @@ def attention_modules(network: nn.Module) -> dict[str, NonLocal]:
     return found
 
 
+def attention_loss(network: nn.Module) -> Tensor | float:
+    """The mean of what attention modules add to the loss in training (ENLCA's contrastive loss); 0 if none does."""
+    added = [loss.float() for m in attention_modules(network).values() if (loss := m.training_loss()) is not None]
+    return torch.stack(added).mean() if added else 0.0
+
+
 def tokens(x: Tensor) -> Tensor:
     """Feature map `[b c h w]` as tokens `[b h*w c]`, pixels in row-major order."""
     return x.flatten(2).transpose(1, 2)

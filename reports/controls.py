@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.scaling import TIME, Growth
+from reports.scaling import TIME, WIDEST_INTERVAL, Growth
 from reports.tables import fixed
 
 SLACK = 0.15
@@ -29,8 +29,9 @@ def _linear(control: Growth | None) -> tuple[str, str]:
         return "", "There is no negative control."
     sentence = f"Negative control, a 1x1 convolution: n^{fixed(control.exponent, 2)}."
     low, high = (control.exponent,) * 2 if control.interval is None else (control.interval.low, control.interval.high)
-    holds = low - SLACK <= 1.0 <= high + SLACK
-    return sentence, "" if holds else "It should be linear."
+    if high - low > WIDEST_INTERVAL:
+        return sentence, "That is not known well enough to tell."
+    return sentence, "" if low - SLACK <= 1.0 <= high + SLACK else "It should be linear."
 
 
 def _dense(control: Growth | None) -> tuple[str, str]:

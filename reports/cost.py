@@ -29,12 +29,14 @@ from reports.tables import (
 )
 
 SAMPLED = ("forward_s", "attention_s")
-MEMORY = ("peak_bytes", "weight_bytes", "reserved_bytes", "process_bytes", "rss_bytes")
+MEMORY = ("peak_bytes", "peak_bytes_fake", "weight_bytes", "reserved_bytes", "process_bytes", "rss_bytes")
 SINGLE = ("parameters", "macs", "macs_fvcore", "attention_macs", "uncounted_elements", "first_forward_s", "converged")
 PRODUCTS = "uncounted_products"
 GROUP = ["scale", "comparable", "machine_id"]
 COUNTS_AGREE = 0.01
 """Two counts of MACs that differ by more are marked."""
+PEAKS_AGREE, PEAKS_AGREE_ON_GPU = 0.05, 0.1
+"""So is a counted peak: on a GPU libraries take workspace that no count sees."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Cost:
     """What was profiled at one scale under one protocol on one machine.
 
     `figures` has a row per (label, size): counted figures as they are, medians of sampled ones; `samples` holds those
-    by (metric, label, size). `alone` says how, where attentions ran by themselves and not in networks of one scale.
+    by (metric, label, size). `raced` says how, where all ran in turn: networks, or attentions by themselves (scale 0).
     """
 
     scale: int
@@ -51,17 +53,24 @@ class Cost:
     machine: str
     figures: pd.DataFrame
     samples: Mapping[tuple[str, str, str], Floats]
-    alone: str = ""
+    raced: str = ""
 
     @property
     def subject(self) -> str:
         """Of what this is the cost, as the end of a caption."""
-        return f"of attention alone, {self.alone}" if self.alone else f"at {TIMES}{self.scale}"
+        where = f"at {TIMES}{self.scale}" if self.scale else "of attention alone"
+        return f"{where}, in turn, {self.raced}" if self.raced else where
 
     @property
     def short(self) -> str:
         """The same as the end of a figure's title."""
-        return "alone" if self.alone else f"{TIMES}{self.scale}"
+        where = f"{TIMES}{self.scale}" if self.scale else "alone"
+        return f"{where}, in turn" if self.scale and self.raced else where
+
+    @property
+    def alone(self) -> bool:
+        """Whether attentions ran by themselves."""
+        return not self.scale
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -130,6 +139,7 @@ COLUMNS = (
     _column("macs", "MACs", "G"),
     _column("attention_macs", "MACs in attention", "G"),
     _column("peak_bytes", "Peak memory", "MB"),
+    _column("peak_bytes_fake", "Peak, counted", "MB"),
     _column("weight_bytes", "Weights", "MB"),
     _column("reserved_bytes", "Reserved", "MB"),
     _column("process_bytes", "Process on GPU", "MB"),
@@ -195,10 +205,23 @@ def _converged(value: float | None) -> Entry:
 
 
 def _doubt(cost: Cost, label: str, size: str) -> str:
-    """Why the count of MACs should not be trusted, if there is reason."""
+    """Why what was counted should not be trusted, if there is reason."""
+    return "; ".join(filter(None, (_doubt_of_macs(cost, label, size), _doubt_of_peak(cost, label, size))))
+
+
+def _doubt_of_macs(cost: Cost, label: str, size: str) -> str:
     if products := cost.value(label, size, PRODUCTS):
         return f"{products:.0f} matrix products have no formula: these MACs are too few"
     macs, second = cost.value(label, size, "macs"), cost.value(label, size, "macs_fvcore")
     if not macs or second is None or abs(second - macs) <= COUNTS_AGREE * macs:
         return ""
     return f"fvcore counts {(second - macs) / macs:+.1%} against these MACs"
+
+
+def _doubt_of_peak(cost: Cost, label: str, size: str) -> str:
+    measured, counted = cost.value(label, size, "peak_bytes"), cost.value(label, size, "peak_bytes_fake")
+    on_gpu = cost.value(label, size, "reserved_bytes") is not None
+    tolerance = PEAKS_AGREE_ON_GPU if on_gpu else PEAKS_AGREE
+    if not measured or counted is None or abs(counted - measured) <= tolerance * measured:
+        return ""
+    return f"the counted peak is {(counted - measured) / measured:+.0%} from the measured one"

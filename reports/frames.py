@@ -87,7 +87,7 @@ class Frames:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels of methods, in the order in which the run asked for them; races and benchmarks are none."""
-        return tuple(self.tasks.loc[~self.tasks["kind"].isin(["alone", "benchmark"]), "label"].drop_duplicates())
+        return tuple(self.tasks.loc[~self.tasks["kind"].isin(["race", "benchmark"]), "label"].drop_duplicates())
 
     def asked(self, kind: str) -> pd.DataFrame:
         """The tasks of one kind."""

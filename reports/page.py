@@ -16,7 +16,6 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from harness.store import Store
-from reports.alone import CONTROL_LABEL, Alone, alone_tables, races
 from reports.amdahl import amdahl_tables
 from reports.attention import attention_maps, attention_tables
 from reports.benchmarks import benchmark_tables
@@ -36,7 +35,11 @@ from reports.palette import DARK, LIGHT, looks
 from reports.provenance import provenance
 from reports.published import published_table
 from reports.quality import Quality, qualities
+from reports.race import CONTROL_LABEL, Race, races
+from reports.race_tables import further_tables, race_tables
 from reports.regimes import local_table
+from reports.roofline import ceilings, roofline_tables
+from reports.roofline_figure import roofline_figure
 from reports.scaling import Growth, growths, scaling_table
 from reports.scores import quality_table
 from reports.tables import TIMES
@@ -72,19 +75,19 @@ def _content(frames: Frames) -> dict[str, Any]:
     scored, profiled = qualities(frames), costs(frames)
     grown, pairs = [growths(cost) for cost in profiled], compared(scored)
     raced = races(frames)
-    grown_alone = [growths(race.cost) for race in raced]
+    grown_raced = [growths(race.cost) for race in raced]
     look = looks(tuple(dict.fromkeys((*frames.labels, *(label for race in raced for label in race.labels)))))
     quality = enumerate(zip(scored, pairs, strict=True))
     return {
         "run": frames.run,
-        "findings": findings(frames, list(zip(scored, pairs, strict=True)), profiled, [*grown, *grown_alone]),
+        "findings": findings(frames, list(zip(scored, pairs, strict=True)), profiled, [*grown, *grown_raced]),
         "counts": _counts(frames),
         "quality": [_quality_part(frames, q, p, profiled, f"q{i}", look) for i, (q, p) in quality],
         "ways": ways_tables(frames, scored),
         "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
-        "alone": [
-            _alone_part(frames, race, fits, f"a{i}", look)
-            for i, (race, fits) in enumerate(zip(raced, grown_alone, strict=True))
+        "race": [
+            _race_part(frames, race, fits, f"a{i}", look)
+            for i, (race, fits) in enumerate(zip(raced, grown_raced, strict=True))
         ],
         "benchmarks": benchmark_tables(frames),
         "training": training_figures(frames, look, "t"),
@@ -121,12 +124,27 @@ def _cost_part(frames: Frames, cost: Cost, grown: list[Growth], name: str, look:
     return held | _grown_part(cost, grown, found, look, name)
 
 
-def _alone_part(frames: Frames, race: Alone, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:
+def _race_part(frames: Frames, race: Race, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:
     cost, references = race.cost, race.references
-    found = {backend: crossings(grown, label) for backend, label in references.items()}
-    told = controls(grown, CONTROL_LABEL, race.reference)
-    held = {"title": f"{race.title}, on {_place(frames, cost)}", "tables": alone_tables(frames, race), "controls": told}
+    others = [each for each in grown if each.label != CONTROL_LABEL]
+    found = {backend: crossings(others, label) for backend, label in references.items()}
+    held = {
+        "title": f"{race.title}, on {_place(frames, cost)}",
+        "tables": race_tables(frames, race),
+        "further": further_tables(race),
+        "controls": controls(grown, CONTROL_LABEL, race.reference) if race.alone else "",
+        "amdahl": amdahl_tables(cost),
+        "roofline": _roofline(frames, race, look, f"{name}-roof"),
+    }
     return held | _grown_part(cost, grown, found, look, name)
+
+
+def _roofline(frames: Frames, race: Race, look: Any, name: str) -> dict[str, Any]:
+    roof = ceilings(frames, race)
+    if roof is None:
+        return {"tables": [], "figures": []}
+    figure = roofline_figure(race, roof, look, name)
+    return {"tables": roofline_tables(race, roof), "figures": [figure] if figure else []}
 
 
 def _place(frames: Frames, cost: Cost) -> str:

@@ -63,7 +63,10 @@ SAMPLES = 9
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a synthetic run asks for; `fails` maps (label, kind) or (label, kind, size or data set) to how it ended."""
+    """What a synthetic run asks for; `fails` maps (label, kind) or (label, kind, size or data set) to how it ended.
+
+    Counted peaks of memory are `counted_peak` times the measured ones, which are those of a `gpu` or of a CPU.
+    """
 
     variants: Sequence[Variant] = VARIANTS
     scales: Sequence[int] = (2,)
@@ -76,6 +79,8 @@ class Plan:
     crops: int = 1
     fails: Mapping[tuple[str, ...], tuple[Status, str]] = dataclasses.field(default_factory=dict)
     unfinished: int = 0
+    counted_peak: float = 1.0
+    gpu: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -239,20 +244,22 @@ def png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _profiled(ask: Ask, _: Plan) -> Outcome:
+def _profiled(ask: Ask, plan: Plan) -> Outcome:
     variant, size = ask.variant, ask.task.spec["size"]
     n = positions_of(size)
     trunk_s, attention = 2e-3 + 2e-6 * n, variant.exponent is not None
     attention_s = attention_s_of(variant, size) if attention else 0.0
     attention_macs = attention_macs_of(variant, size) if attention else 0.0
+    peak_bytes = 2048.0 * n + (4.0 * n**2 if variant.settings.get("backend") == "plain" else 0.0)
     once = {
         "parameters": 1.5e5 + (2e4 if attention else 0.0),
         "macs": 1.5e5 * n + attention_macs,
         "macs_fvcore": 1.5e5 * n + attention_macs,
         "uncounted_elements": 12.0 * n,
         "weight_bytes": 6e5,
-        "peak_bytes": 2048.0 * n + (4.0 * n**2 if variant.settings.get("backend") == "plain" else 0.0),
-        "rss_bytes": 4e8 + 4096.0 * n,
+        "peak_bytes": peak_bytes,
+        "peak_bytes_fake": plan.counted_peak * peak_bytes,
+        **({"reserved_bytes": 1.5 * peak_bytes} if plan.gpu else {"rss_bytes": 4e8 + 4096.0 * n}),
         "first_forward_s": 2.5 * (trunk_s + attention_s),
         "converged": float(size != "192x192"),
     } | ({"attention_macs": attention_macs} if attention else {})

@@ -62,6 +62,6 @@ def protocol(spec: Mapping[str, Any], device: str, threads: int) -> dict[str, An
         "precision": spec["precision"],
         "device": torch.device(device).type,
         "threads": threads,
-        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "tf32": spec["precision"] == "tf32",
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
     }

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
+from harness.profile.bypass import PassThrough
 from methods.interface import attention_modules
 
 TOLERANCE = 0.02
 RESAMPLES = 500
 BATCH, LEAST_JUDGED, MAX_SAMPLES = 3, 6, 200
-LEAST_OF_RACE, CLOCK_SAMPLES = 3, 500
+CLOCK_SAMPLES = 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,13 +38,13 @@ def time_forward(
     Warm-up lasts at least `warm_up_s` and two calls. On a GPU the stopwatches are events on the current stream, read
     after one synchronization for each batch of samples, so that measuring does not stall what is measured.
     """
-    stopwatch = _stopwatch(device)
-    first = _first_call(forward, stopwatch)
-    _warm_up(forward, stopwatch, warm_up_s)
+    stopwatch = stopwatch_of(device)
+    first = first_call(forward, stopwatch)
+    warm_up(forward, stopwatch, warm_up_s)
     forwards: list[float] = []
     attentions: list[float] = []
     deadline = time.perf_counter() + budget_s
-    with _hooked(network, stopwatch):
+    with hooked(network, stopwatch):
         while not (done := converged(forwards)) and _goes_on(len(forwards), deadline):
             for _ in range(BATCH):
                 stopwatch.start("forward")
@@ -56,59 +57,9 @@ def time_forward(
     return Timing(first_s=first, forward_s=tuple(forwards), attention_s=tuple(attentions), converged=done)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Race:
-    """One of several that ran in turn: its first call, its samples by round, whether their median settled."""
-
-    first_s: float
-    samples: dict[int, float]
-    converged: bool
-
-
-def race(
-    calls: Mapping[str, Callable[[], None]],
-    device: str,
-    *,
-    warm_up_s: float,
-    budget_s: float,
-    progress: Callable[[int, int], None] = lambda *_: None,
-) -> dict[str, Race]:
-    """Time `calls` in turn, round after round, each round beginning with another, until all medians are known to 2 %.
-
-    One that has used up its share of `budget_s` sits out from then on, after `LEAST_OF_RACE` samples at the least; one
-    whose first call took longer than that share is its own warm-up and has a single sample. On a GPU the second-level
-    cache is overwritten before each sample, and each round is waited for once.
-    """
-    stopwatch, flush = _stopwatch(device), _flush(device)
-    firsts = {key: _first_call(call, stopwatch) for key, call in calls.items()}
-    share = budget_s / len(calls)
-    least = {key: LEAST_OF_RACE if firsts[key] <= share else 1 for key in calls}
-    for key, call in calls.items():
-        if firsts[key] <= share:
-            _warm_up(call, stopwatch, warm_up_s)
-    samples: dict[str, dict[int, float]] = {key: {} for key in calls}
-    settled: set[str] = set()
-    started = time.perf_counter()
-    for turn in range(MAX_SAMPLES):
-        running = [key for key in calls if len(samples[key]) < least[key] or sum(samples[key].values()) < share]
-        if not running or settled.issuperset(calls):
-            break
-        for key in _rotated(running, turn):
-            flush()
-            stopwatch.start(key)
-            calls[key]()
-            stopwatch.stop(key)
-        stopwatch.lap()
-        for key, seconds in stopwatch.read()[0].items():
-            samples[key][turn] = seconds
-        settled = {key for key in calls if converged(list(samples[key].values()))}
-        progress(min(99, int(100 * (time.perf_counter() - started) / budget_s)), 100)
-    return {key: Race(first_s=firsts[key], samples=samples[key], converged=key in settled) for key in calls}
-
-
 def clock_s(device: str) -> float:
     """The median of what the stopwatch reads of nothing: the time that it takes for itself."""
-    stopwatch = _stopwatch(device)
+    stopwatch = stopwatch_of(device)
     for _ in range(CLOCK_SAMPLES):
         stopwatch.start("nothing")
         stopwatch.stop("nothing")
@@ -116,18 +67,21 @@ def clock_s(device: str) -> float:
     return float(np.median([lap["nothing"] for lap in stopwatch.read()]))
 
 
-def _rotated(keys: list[str], turn: int) -> list[str]:
-    """Each round begins one further on, so that none always follows the same other."""
-    start = turn % len(keys)
-    return keys[start:] + keys[:start]
+def hook_s(device: str) -> float:
+    """What the hooks around one attention add to a forward: the median of nothing with them, less that without."""
+    module, x = PassThrough(), torch.zeros(1, device=device)
 
+    def median_s() -> float:
+        seconds = []
+        for _ in range(CLOCK_SAMPLES):
+            started = time.perf_counter()
+            module(x)
+            seconds.append(time.perf_counter() - started)
+        return float(np.median(seconds))
 
-def _flush(device: str) -> Callable[[], object]:
-    """What empties a GPU's second-level cache; on a CPU the others of the round do."""
-    if torch.device(device).type != "cuda":
-        return lambda: None
-    size = torch.cuda.get_device_properties(device).L2_cache_size
-    return torch.empty(2 * size, dtype=torch.uint8, device=device).zero_
+    without = median_s()
+    with hooked(module, stopwatch_of(device)):
+        return max(0.0, median_s() - without)
 
 
 def converged(samples: list[float]) -> bool:
@@ -197,20 +151,21 @@ class _CudaStopwatch:
         return event
 
 
-_Stopwatch = _CpuStopwatch | _CudaStopwatch
+Stopwatch = _CpuStopwatch | _CudaStopwatch
 
 
-def _stopwatch(device: str) -> _Stopwatch:
+def stopwatch_of(device: str) -> Stopwatch:
+    """What tells the time on `device`."""
     return _CudaStopwatch(device) if torch.device(device).type == "cuda" else _CpuStopwatch()
 
 
 @contextlib.contextmanager
-def _hooked(network: nn.Module, stopwatch: _Stopwatch) -> Iterator[None]:
-    """Start and stop "attention" around every attention module of the network."""
+def hooked(network: nn.Module, stopwatch: Stopwatch, what: str = "attention") -> Iterator[None]:
+    """Start and stop `what` around every attention module of the network."""
     handles = []
     for module in attention_modules(network).values():
-        handles.append(module.register_forward_pre_hook(lambda *_: stopwatch.start("attention")))
-        handles.append(module.register_forward_hook(lambda *_: stopwatch.stop("attention")))
+        handles.append(module.register_forward_pre_hook(lambda *_: stopwatch.start(what)))
+        handles.append(module.register_forward_hook(lambda *_: stopwatch.stop(what)))
     try:
         yield
     finally:
@@ -218,7 +173,8 @@ def _hooked(network: nn.Module, stopwatch: _Stopwatch) -> Iterator[None]:
             handle.remove()
 
 
-def _first_call(forward: Callable[[], None], stopwatch: _Stopwatch) -> float:
+def first_call(forward: Callable[[], None], stopwatch: Stopwatch) -> float:
+    """Seconds of a call before any other."""
     stopwatch.start("first")
     forward()
     stopwatch.stop("first")
@@ -226,7 +182,7 @@ def _first_call(forward: Callable[[], None], stopwatch: _Stopwatch) -> float:
     return stopwatch.read()[0]["first"]
 
 
-def _warm_up(forward: Callable[[], None], stopwatch: _Stopwatch, floor_s: float) -> None:
+def warm_up(forward: Callable[[], None], stopwatch: Stopwatch, floor_s: float) -> None:
     """At least two calls and `floor_s` seconds; the queue of a GPU is emptied after each."""
     started, calls = time.perf_counter(), 0
     while calls < 2 or time.perf_counter() - started < floor_s:  # noqa: PLR2004 - caches fill on the first, settle on the second

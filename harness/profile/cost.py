@@ -86,17 +86,19 @@ def counted(build: Callable[[], nn.Module], channels: int, height: int, width: i
     """Count one forward on `[1 channels height width]`.
 
     What a network does on its first forward only, such as finding k-means, is left out, as it is from times. Where
-    work depends on data, as sparsemax's search for the support does, what is done for any data is counted.
+    work depends on data, as sparsemax's search for the support does, what is done for any data is counted. What tensor
+    cores round they multiply as often: tf32 is counted as fp32.
     """
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     audit = Audit({**flop_registry, **FORMULAS})
+    computed = "fp32" if precision == "tf32" else precision
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         network = build().eval().requires_grad_(requires_grad=False)
         x = torch.empty(1, channels, height, width)
-        with autocast("cpu", precision):
+        with autocast("cpu", computed):
             network(x)
         live = LiveBytes(network)
-        with _inputs(network) as inputs, live, audit, counter, autocast("cpu", precision):
+        with _inputs(network) as inputs, live, audit, counter, autocast("cpu", computed):
             network(x)
     return Counted(
         network=network,

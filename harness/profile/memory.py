@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from harness.nvml import handle
+
 HIGH_WATER = Path("/proc/self/status")
 RESET_HIGH_WATER = Path("/proc/self/clear_refs")
 
@@ -82,10 +84,8 @@ def _process_bytes(device: str) -> float | None:
     """What NVML says this process holds on the GPU; None where it does not tell, as inside some containers."""
     import pynvml  # noqa: PLC0415 - only where there is a GPU
 
-    index = torch.device(device).index or 0
     try:
-        pynvml.nvmlInit()
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(pynvml.nvmlDeviceGetHandleByIndex(index))
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle(pynvml, device))
     except pynvml.NVMLError:
         return None
     own = [p.usedGpuMemory for p in processes if p.pid == os.getpid() and p.usedGpuMemory]

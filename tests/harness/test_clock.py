@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import types
 from collections.abc import Callable
@@ -114,50 +113,6 @@ def test_no_hook_is_left_behind(fails: bool) -> None:
     else:
         timed(network, forward, budget_s=0.01)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
-
-
-@pytest.mark.usefixtures("ticking")
-def test_a_race_gives_everybody_a_turn_in_every_round() -> None:
-    order: list[str] = []
-    calls: dict[str, Callable[[], object]] = {name: functools.partial(order.append, name) for name in "abc"}
-    found = clock.race(calls, "cpu", warm_up_s=0.0, budget_s=1e6)
-    ran = order[3 + 2 * 3 :]
-    assert ran[:12] == [*"abc", *"bca", *"cab", *"abc"]
-    assert {tuple(each.samples) for each in found.values()} == {tuple(range(len(ran) // 3))}
-    assert all(each.converged for each in found.values())
-
-
-@pytest.mark.usefixtures("ticking")
-def test_one_that_has_used_up_its_share_sits_out() -> None:
-    def slow() -> None:
-        for _ in range(9):
-            clock.time.perf_counter()
-
-    uneven = itertools.cycle([1, 3, 6])
-
-    def restless() -> None:
-        for _ in range(next(uneven)):
-            clock.time.perf_counter()
-
-    found = clock.race({"slow": slow, "restless": restless}, "cpu", warm_up_s=0.0, budget_s=60.0)
-    assert list(found["slow"].samples.values()) == [10.0] * clock.LEAST_OF_RACE
-    assert len(found["restless"].samples) > len(found["slow"].samples)
-    assert sum(found["restless"].samples.values()) >= 30.0
-
-
-@pytest.mark.usefixtures("ticking")
-def test_one_whose_first_call_takes_more_than_its_share_runs_once_more_and_no_more() -> None:
-    called = []
-
-    def endless() -> None:
-        called.append(1)
-        for _ in range(99):
-            clock.time.perf_counter()
-
-    found = clock.race({"endless": endless, "quick": lambda: None}, "cpu", warm_up_s=5.0, budget_s=60.0)
-    assert (found["endless"].first_s, found["endless"].samples, len(called)) == (100.0, {0: 100.0}, 2)
-    assert not found["endless"].converged
-    assert len(found["quick"].samples) >= clock.LEAST_OF_RACE
 
 
 @pytest.mark.usefixtures("ticking")

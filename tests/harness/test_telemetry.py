@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness import ceilings, telemetry
 from harness.records import METRICS
@@ -96,6 +100,70 @@ def test_the_clock_of_the_cpu_is_the_mean_of_its_cores(monkeypatch: pytest.Monke
     with telemetry.watched("cpu") as found:
         pass
     assert "cpu_mhz" not in found
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by half a second whenever it is read."""
+    ticks = itertools.count()
+    monkeypatch.setattr(telemetry, "time", types.SimpleNamespace(perf_counter=lambda: 0.5 * next(ticks)))
+
+
+@pytest.mark.usefixtures("ticking")
+@pytest.mark.parametrize(("least_s", "calls"), [(0.0, 1), (2.0, 4)])
+def test_energy_is_that_of_all_calls_by_their_number(
+    monkeypatch: pytest.MonkeyPatch, least_s: float, calls: int
+) -> None:
+    """The counter is read on an idle GPU: before the first call, and when the last is done. Ten joules are taken."""
+    order: list[str] = []
+    counter = iter((500.0, 1_000.0, 11_000.0))
+
+    def energy(_: object) -> float:
+        order.append("read")
+        return next(counter)
+
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml(nvmlDeviceGetTotalEnergyConsumption=energy))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: order.append(f"wait for {device}"))
+    found = telemetry.energy_per_call_j(lambda: order.append("call"), "cuda:1", least_s)
+    assert found == 10.0 / calls
+    assert order[1:] == ["wait for cuda:1", "read", *["call"] * calls, "wait for cuda:1", "read"]
+
+
+def test_no_counter_no_energy_and_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise BrokenError
+
+    def call() -> None:
+        raise AssertionError
+
+    assert telemetry.energy_per_call_j(call, "cpu") is None
+    for broken in ({"nvmlInit": refuse}, {"nvmlDeviceGetTotalEnergyConsumption": refuse}):
+        monkeypatch.setitem(__import__("sys").modules, "pynvml", nvml(**broken))
+        assert telemetry.energy_per_call_j(call, "cuda") is None
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("tf32", torch.float32), ("fp16", torch.float16)])
+def test_ceilings_are_those_of_the_precision(
+    monkeypatch: pytest.MonkeyPatch, precision: str, dtype: torch.dtype
+) -> None:
+    """The product is taken inside what `autocast` makes of the precision; the copy needs none of it."""
+    order: list[object] = []
+
+    @contextlib.contextmanager
+    def autocast(*asked: str) -> Iterator[None]:
+        order.append(asked)
+        yield
+        order.append("left")
+
+    def product(a: torch.Tensor, b: torch.Tensor) -> None:
+        order.append({a.dtype, b.dtype})
+
+    monkeypatch.setattr(ceilings, "autocast", autocast)
+    monkeypatch.setattr(torch, "matmul", product)
+    monkeypatch.setattr(ceilings, "SIDE", {"cpu": 4})
+    monkeypatch.setattr(ceilings, "COPY_BYTES", {"cpu": 64})
+    ceilings.ceilings("cpu", precision)
+    assert order == [("cpu", precision), *[{dtype}] * (1 + ceilings.REPEATS), "left"]
 
 
 def test_ceilings_are_work_over_the_best_time(monkeypatch: pytest.MonkeyPatch) -> None:

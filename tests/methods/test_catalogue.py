@@ -99,7 +99,6 @@ def test_what_is_no_method_is_told(name: str, message: str) -> None:
         ("lcoan", {"n_clusters": 0}, "n_clusters must be at least 1, not 0"),
         ("enlcn", {"contrastive_weight": -1}, "contrastive_weight must be at least 0, not -1.0"),
         ("enlcn", {"amplification": 0}, "amplification must be above 0, not 0.0"),
-        ("hspan", {"topk": 0}, "topk must be at least 1, not 0"),
         ("dtfn", {"n_feats": 4}, "texture fidelity needs at least 8 channels, not 4"),
     ],
 )
@@ -171,7 +170,7 @@ PLAIN = {"score": "dot", "value": "pointwise", "fuse": "add"}
             | {"reduction": 4, "chunk_size": 128, "k_size": 3, "match_relu": True, "share_from": 0}
             | {"attention_res_scale": 1.0},
         ),
-        ("hspan", GROUPS | {"n_feats": 192, "weighting": "sparsemax", "topk": 128, "fuse": "add", "reduction": 2}),
+        ("hspan", GROUPS | {"n_feats": 192, "weighting": "sparsemax", "fuse": "add", "reduction": 2}),
     ],
 )
 def test_settings_of_trunk_recipe_and_parts_lie_flat(name: str, settings: dict[str, Any]) -> None:

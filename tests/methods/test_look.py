@@ -19,7 +19,7 @@ from methods.reference import window_counts
 from methods.settings import settings_of
 from tests.methods.probes import Largest, mixed, sharpen
 
-SMALL = {"n_clusters": 3, "n_features": 16, "topk": 3}
+SMALL = {"n_clusters": 3, "n_features": 16}
 BUCKETED = sorted(set(ATTENTIONS) - {"nla", "hspa", "enlca"})
 LEARNED = {"gla", "dnlf"}
 VARIANTS = [

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.alone import CONTROL_LABEL, races
 from reports.controls import controls
 from reports.page import write_report
+from reports.race import CONTROL_LABEL, races
 from reports.scaling import growths
 from tests.reports.races import SIZES, frames_of
 
@@ -18,7 +18,7 @@ STANDS, FALLS = "The controls came out as they must.", "No verdict on the times 
 
 @pytest.fixture
 def said(tmp_path: Path) -> str:
-    (race,) = races(frames_of(tmp_path, between=0.001, within=0.001))
+    (race,) = races(frames_of(tmp_path, scatter=(0.001, 0.001)))
     return controls(growths(race.cost), CONTROL_LABEL, race.reference)
 
 
@@ -40,19 +40,19 @@ def test_a_linear_and_a_quadratic_control_let_verdicts_stand(said: str) -> None:
 def test_otherwise_no_verdict_stands_and_the_reason_is_told(
     tmp_path: Path, linear: str, dense: str | None, told: str
 ) -> None:
-    (race,) = races(frames_of(tmp_path, between=0.001, within=0.001))
+    (race,) = races(frames_of(tmp_path, scatter=(0.001, 0.001)))
     said = controls(growths(race.cost), linear, dense)
     assert told in said
     assert said.endswith(FALLS)
 
 
 def test_growth_of_what_ran_alone_is_that_of_its_formula(tmp_path: Path) -> None:
-    (race,) = races(frames_of(tmp_path, between=0.001, within=0.001))
+    (race,) = races(frames_of(tmp_path, scatter=(0.001, 0.001)))
     found = {(g.label, g.quantity): g for g in growths(race.cost)}
     assert found["NLN plain", "attention_s"].exponent == pytest.approx(2.0, abs=0.05)
     assert found["NLSN", "attention_macs"].exponent == pytest.approx(1.0)
     assert len(found["NLSN", "attention_s"].n) == len(SIZES)
-    assert race.cost.subject == "of attention alone, inference, batch 1"
+    assert race.cost.subject == "of attention alone, in turn, inference, batch 1"
 
 
 def test_the_page_shows_what_ran_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from harness.records import Status
 from reports.cost import common_size, cost_tables, costs
@@ -32,6 +33,8 @@ def test_figures_equal_those_in_the_store(frames: Make) -> None:
     assert row.entries["first_forward_s"].text == f"{(attention + trunk) * 2.5e3:.1f}"
     assert row.entries["share"].text == f"{100 * attention / (attention + trunk):.1f}"
     assert row.entries["peak_bytes"].text == f"{2048 * n / 1e6:.2f}"
+    assert row.entries["peak_bytes_fake"].text == row.entries["peak_bytes"].text
+    assert row.note == ""
     assert row.entries["samples"].text == "9"
     assert row.entries["converged"].text == "yes"
 
@@ -46,6 +49,37 @@ def test_the_interval_holds_the_median_and_is_the_same_twice(frames: Make) -> No
 def test_timing_that_did_not_converge_is_marked(frames: Make) -> None:
     loaded = frames()
     assert rows_of(cost_tables(loaded, costs(loaded)[0])[-1])["EDSR"].entries["converged"].text == "no"
+
+
+@pytest.mark.parametrize(
+    ("counted", "gpu", "note"),
+    [
+        (0.96, False, ""),
+        (1.04, False, ""),
+        (0.83, False, "the counted peak is -17% from the measured one"),
+        (1.06, False, "the counted peak is +6% from the measured one"),
+        (0.91, True, ""),
+        (1.2, True, "the counted peak is +20% from the measured one"),
+    ],
+)
+def test_a_counted_peak_far_from_the_measured_one_is_told(frames: Make, counted: float, gpu: bool, note: str) -> None:
+    """On a GPU libraries take workspace that is not counted, so more is allowed for there."""
+    loaded = frames(counted_peak=counted, gpu=gpu)
+    table = cost_tables(loaded, costs(loaded)[0])[0]
+    row = rows_of(table)["NLSN"]
+    assert row.note == note
+    assert row.entries["peak_bytes_fake"].value == pytest.approx(counted * 2048 * 24 * 24)
+    keys = [column.key for column in table.columns]
+    assert keys[keys.index("peak_bytes") + 1] == "peak_bytes_fake"
+    assert ("reserved_bytes" in keys) is gpu
+
+
+def test_two_doubts_stand_side_by_side(frames: Make) -> None:
+    loaded = frames(counted_peak=2.0)
+    cost = costs(loaded)[0]
+    cost.figures.loc[("NLSN", "24x24"), "macs_fvcore"] *= 1.5
+    note = rows_of(cost_tables(loaded, cost)[0])["NLSN"].note
+    assert note == "fvcore counts +50.0% against these MACs; the counted peak is +100% from the measured one"
 
 
 def test_a_size_that_failed_stands_there_with_its_reason(frames: Make) -> None:

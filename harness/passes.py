@@ -1,0 +1,72 @@
+"""The passes of a grid's race: processes of their own, at times of their own, each timing everything in turn."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.contenders import Contender, contenders
+from harness.grid_tables import Race, Scope
+from harness.records import Task, fingerprint
+from harness.resolve import Resolved
+from harness.sources import code_version
+
+TITLE = "In turn"
+"""The label of what times all others."""
+CODE = "harness.race"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One process: what the store is told of it, its tasks, and all that run in it, by key."""
+
+    spec: Mapping[str, Any]
+    tasks: tuple[Task, ...]
+    contenders: Mapping[str, Contender]
+
+
+def passes(asked: Race, cells: list[Resolved], labels: Mapping[str, str], machine: str) -> Iterator[Pass]:
+    """All passes that `asked` wants on the `machine` of that fingerprint; none where nothing can run."""
+    fields = {scope: contenders(cells, labels, scope) for scope in asked.scope}
+    found = {key: each for field in fields.values() for key, each in field.items()}
+    for number in range(asked.passes if found else 0):
+        tasks = (_task(asked, way, number, machine) for way in _ways(asked, fields))
+        yield Pass(spec=_spec(found, number), tasks=tuple(tasks), contenders=found)
+
+
+def _spec(found: Mapping[str, Contender], number: int) -> dict[str, Any]:
+    told = {key: {"label": each.label, "settings": dict(each.settings)} for key, each in found.items()}
+    blank = {"settings": {}, "scale": 0, "seed": number, "weights": None, "start": None, "train": None}
+    return {"method": "race", "title": TITLE, "contenders": told, "order": list(found), **blank}
+
+
+def _ways(asked: Race, fields: Mapping[Scope, Mapping[str, Contender]]) -> Iterator[dict[str, Any]]:
+    """Who runs how; tiling is a matter of whole networks in inference."""
+    for scope, field in fields.items():
+        for scale, runs in _by_scale(scope, field).items():
+            for mode, precision, batch in itertools.product(asked.mode, asked.precision, asked.batch):
+                tilings = asked.tiling if (scope, mode) == ("network", "inference") else ("whole",)
+                for tiling, size in itertools.product(tilings, asked.sizes):
+                    how = {"mode": mode, "precision": precision, "batch": batch, "tiling": tiling, "size": size}
+                    yield {"scope": scope, "scale": scale, **runs, **how}
+
+
+def _by_scale(scope: Scope, field: Mapping[str, Contender]) -> dict[int, dict[str, Any]]:
+    """Networks of one scale run together; attentions, which know none, all of them, as of scale 0."""
+    found: dict[int, list[Contender]] = {}
+    for each in field.values():
+        found.setdefault(each.scale if scope == "network" else 0, []).append(each)
+    return {scale: _runs(together) for scale, together in found.items()}
+
+
+def _runs(together: list[Contender]) -> dict[str, Any]:
+    reference = next((each.key for each in together if each.dense), None)
+    return {"contenders": [each.key for each in together], "reference": reference}
+
+
+def _task(asked: Race, way: Mapping[str, Any], number: int, machine: str) -> Task:
+    spec = {"pass": number, "machine": machine, "race_code": code_version(CODE), **way}
+    spec |= {"warm_up_s": asked.warm_up_s, "budget_s": asked.budget_s}
+    return Task(kind="race", key=fingerprint(spec | {"kind": "race"}), spec=spec)
