@@ -5,9 +5,6 @@ Without an argument: run the default grid on the built-in images and write the r
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -16,38 +13,41 @@ import typer
 
 from harness.data import app as data
 from harness.errors import UserError
+from harness.verbs import (
+    DEFAULT_OUT,
+    GRIDS,
+    STORE_FILE,
+    Device,
+    GridFile,
+    Grids,
+    Out,
+    RunId,
+    StoreUrl,
+    Threads,
+    console,
+    cost,
+    counted,
+    existing_store,
+    export,
+    grid_file,
+    load,
+    plan,
+    verify,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.records import Outcome
-    from harness.run import Run
     from harness.store import Store
+    from reports.baseline import Figures
 
-GRIDS = Path(__file__).with_name("harness") / "grids"
-REFERENCES = Path(__file__).with_name("tests") / "golden"
 USER_MISTAKE, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=True, pretty_exceptions_enable=False)
+baseline = typer.Typer(help="Exact costs as a text file that belongs in version control.", no_args_is_help=True)
 app.add_typer(data, name="data")
-
-GridFile = Annotated[Path, typer.Argument(help="Grid file (TOML); a bare name is looked up in harness/grids/.")]
-Out = Annotated[Path, typer.Option(help="Folder for store, cache, logs and report.")]
-StoreUrl = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads this form
-    typer.Option("--store", help="SQLite file, or postgresql+psycopg://…; default: store.sqlite in the out folder."),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one.")]
-Threads = Annotated[Optional[int], typer.Option(min=1, help="CPU threads; default: all cores.")]  # noqa: UP045
-RunId = Annotated[Optional[str], typer.Option("--run", help="Id of a run, or its beginning; default: the newest.")]  # noqa: UP045
-DEFAULT_OUT, STORE_FILE = Path("out"), "store.sqlite"
-
-
-class Form(enum.StrEnum):
-    """File formats of an export."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
+app.add_typer(baseline, name="baseline")
+for verb in (plan, export, load, cost, verify):
+    app.command()(verb)
 
 
 @app.callback()
@@ -71,14 +71,14 @@ def run(
     from harness.progress import listener  # noqa: PLC0415
     from harness.run import prepare  # noqa: PLC0415
 
-    prepared = prepare(_grid(grid), Place.of(out, store, device, threads), retry=retry)
+    prepared = prepare(grid_file(grid), Place.of(out, store, device, threads), retry=retry)
     run_id = prepared.begin()
-    watcher = listener(_console())
+    watcher = listener(console())
     outcomes: list[Outcome] | None = None
     try:
         outcomes = prepared.proceed(run_id, watcher)
     except KeyboardInterrupt:
-        _console().print("Interrupted; the same command goes on from here.")
+        console().print("Interrupted; the same command goes on from here.")
     finally:
         watcher.close()
     _write_report(prepared.store, run_id, out)
@@ -89,21 +89,6 @@ def run(
 
 
 @app.command()
-def plan(
-    grid: GridFile = GRIDS / "default.toml",
-    out: Out = DEFAULT_OUT,
-    store: StoreUrl = None,
-    device: Device = "auto",
-    threads: Threads = None,
-) -> None:
-    """Print the cells of a grid, what is done already, and an estimate of time and disk. Runs nothing."""
-    from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
-    from harness.run import prepare  # noqa: PLC0415
-
-    _print_plan(prepare(_grid(grid), Place.of(out, store, device, threads), dry=True))
-
-
-@app.command()
 def report(
     out: Out = DEFAULT_OUT,
     store: StoreUrl = None,
@@ -111,8 +96,86 @@ def report(
     page: Annotated[Optional[Path], typer.Option(help="File to write; default: report.html in the out folder.")] = None,  # noqa: UP045
 ) -> None:
     """Write the page of a run from the store alone."""
-    opened = _existing_store(out, store)
+    opened = existing_store(out, store)
     _write_report(opened, opened.run_id(run_id), out, page)
+
+
+@app.command()
+def check(
+    claims: Annotated[Optional[Path], typer.Option(help="TOML file; default: the claims that come along.")] = None,  # noqa: UP045
+    grids: Grids = None,
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+) -> None:
+    """Decide what papers claim of cost: count what is not counted yet, judge, and fail if a claim that stood falls."""
+    from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
+    from reports import check as checking  # noqa: PLC0415
+    from reports.claims import CLAIMS, read_claims  # noqa: PLC0415
+
+    asked = read_claims(claims or CLAIMS)
+    run_id = counted(grids, out, store)[-1]
+    opened = Store(store or str(out / STORE_FILE))
+    verdicts = checking.check(opened, asked)
+    fallen = checking.keep(opened, run_id, verdicts)
+    checking.write(out / "claims.json", checking.as_json(verdicts))
+    checking.write(out / "claims.xml", checking.as_junit(verdicts, fallen))
+    console().print(checking.table(verdicts))
+    if fallen:
+        console().print(f"Fallen: {', '.join(verdict.claim.id for verdict in fallen)}", highlight=False)
+        raise typer.Exit(FAILED)
+
+
+@baseline.command()
+def save(
+    file: Annotated[Path, typer.Argument(help="Text file to write; it belongs in version control.")],
+    grids: Grids = None,
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+) -> None:
+    """Count what every method costs, and write it down."""
+    from harness.machine import versions  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from reports import baseline as baselines  # noqa: PLC0415
+    from reports.check import write  # noqa: PLC0415
+
+    found = _exact(grids, out, store)
+    write(file, baselines.written(found, f"torch {versions()['torch']}"))
+    console().print(f"{len(found)} lines written to {file}", highlight=False)
+
+
+@baseline.command()
+def show(file: Annotated[Path, typer.Argument(help="A baseline file.")]) -> None:
+    """Print a baseline as a table."""
+    from reports import baseline as baselines  # noqa: PLC0415
+
+    console().print(baselines.table(baselines.read(file)))
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="A baseline file, or a run: its id or the beginning of it.")],
+    after: Annotated[Optional[str], typer.Argument(help="The same; default: what the present code costs.")] = None,  # noqa: UP045
+    *,
+    grids: Grids = None,
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+    markdown: Annotated[Optional[Path], typer.Option(help="Also write the differences as Markdown.")] = None,  # noqa: UP045
+    exact: Annotated[bool, typer.Option("--exact", help="Fail on any difference, not only on worse.")] = False,
+) -> None:
+    """Compare exact costs, and of two runs also quality and time; fail if anything became worse or is gone."""
+    from reports import compare as comparing  # noqa: PLC0415
+    from reports.check import write  # noqa: PLC0415
+
+    old = _figures(before, out, store)
+    new = _exact(grids, out, store) if after is None else _figures(after, out, store)
+    found, compared = comparing.differences(old, new), sum(map(len, old.values()))
+    if found:
+        console().print(comparing.table(found))
+    console().print(comparing.summary(found, compared), highlight=False)
+    if markdown:
+        write(markdown, comparing.markdown(found, compared))
+    fell = _measured_fell(before, after, out, store)
+    if fell or any(exact or each.change in comparing.BAD for each in found):
+        raise typer.Exit(FAILED)
 
 
 @app.command("import")
@@ -130,111 +193,43 @@ def import_benchmarks(
     _write_report(opened, keep(opened, found, f"python run_all.py import {file.name}"), out, out / "benchmarks.html")
 
 
-@app.command()
-def export(
-    file: Annotated[Path, typer.Argument(help="File to write.")],
-    out: Out = DEFAULT_OUT,
-    store: StoreUrl = None,
-    form: Annotated[Form | None, typer.Option("--format", help="csv or parquet; default: by the file's name.")] = None,
-    run_id: RunId = None,
-) -> None:
-    """Write every number of the store, or of one run, to a CSV or Parquet file."""
-    chosen = form or next((f for f in Form if file.suffix == f".{f}"), None)
-    if chosen is None:
-        raise UserError(f"cannot tell the format of {file}: name it .csv or .parquet, or give --format")
-    opened = _existing_store(out, store)
-    frame = opened.measurements(opened.run_id(run_id) if run_id else None)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if chosen is Form.CSV:
-        frame.to_csv(file, index=False)
-    else:
-        frame.to_parquet(file, index=False)
-    _console().print(f"{len(frame):,} records written to {file}", highlight=False)
-
-
-@app.command()
-def load(
-    file: Annotated[Path, typer.Argument(help="Weights: .safetensors, .pt or .pth; nothing in it is run.")],
-) -> None:
-    """Find out which network and settings a weights file fits, load it, and print its row for a grid."""
-    from harness.load import load as load_file  # noqa: PLC0415 - torch takes seconds, which --help need not
-
-    loaded = load_file(file)
-    say = _console().print
-    say(f"{loaded.fit}", style="bold", highlight=False)
-    trained = f"trained on values up to {loaded.provenance.rgb_range}"
-    say(f"{loaded.parameters:,} parameters, {loaded.provenance.tensors} tensors, {trained}", highlight=False)
-    say(f"SHA-256 {loaded.provenance.sha256}", highlight=False, soft_wrap=True)
-    told = (f"{name} {value}" for name, value in loaded.settings.items() if name not in loaded.fit.settings)
-    say(f"taken as released, or told by the file to be so: {', '.join(told)}", highlight=False)
-    say(f"\n{loaded.entry}", markup=False, highlight=False, soft_wrap=True)
-
-
-@app.command()
-def cost(  # noqa: PLR0913 - options of a command, not arguments of a function
-    method: Annotated[str, typer.Argument(help="Name of a method, or package.module:METHOD.")],
-    size: Annotated[str, typer.Option(help="Input, height x width, such as 4320x7680.")],
-    *,
-    scale: Annotated[int, typer.Option(help="How much larger the output is.")] = 2,
-    settings: Annotated[Optional[list[str]], typer.Option("--set", help="name=value; may be repeated.")] = None,  # noqa: UP045
-    precision: Annotated[str, typer.Option(help="fp32, tf32, bf16 or fp16.")] = "fp32",
-    within: Annotated[Optional[list[float]], typer.Option(help="GB: how large a square fits; repeatable.")] = None,  # noqa: UP045
-    attention: Annotated[
-        bool, typer.Option("--attention", help="One attention alone, on features of that size.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
-) -> None:
-    """Count multiply-adds, memory and data moved of one forward at any size. Computes and allocates nothing."""
-    from harness.cost_report import Asked, cost_report, setting  # noqa: PLC0415 - torch takes seconds, which --help need not
-    from harness.cost_tables import tables  # noqa: PLC0415
-
-    chosen = dict(map(setting, settings or ()))
-    asked = Asked(method=method, size=size, scale=scale, settings=chosen, precision=precision, alone=attention)
-    found = cost_report(dataclasses.replace(asked, within_gb=tuple(within or ())))
-    if as_json:
-        print(json.dumps(found.as_json(), indent=2))  # noqa: T201 - for a program to read
-    else:
-        _console().print(tables(found))
-
-
-@app.command()
-def verify(
-    references: Annotated[Path, typer.Option(help="Folder of reference tensors with its index.json.")] = REFERENCES,
-) -> None:
-    """Compare every method with reference tensors of the released code, and print the parity table."""
-    from rich.table import Table  # noqa: PLC0415 - not needed by --help
-
-    from harness.verify import TOLERANCE, verify  # noqa: PLC0415 - torch takes seconds, which --help need not
-
-    table = Table("reference", "output", "gradient", "further", "", title=f"Differences; {TOLERANCE:g} is allowed")
-    found = list(verify(references))
-    for parity in found:
-        told = {what: f"{difference:.1e}" for what, difference in parity.differences.items()}
-        main = [told.pop(what, "") for what in ("output", "gradient")]
-        further = ", ".join(f"{what} {difference}" for what, difference in told.items())
-        table.add_row(parity.reference, *main, further, "equal" if parity.passed else "DIFFERENT")
-    _console().print(table)
-    failed = sum(not parity.passed for parity in found)
-    _console().print(f"{len(found) - failed} of {len(found)} agree.", highlight=False)
-    if failed:
-        raise typer.Exit(FAILED)
-
-
-def _grid(path: Path) -> Path:
-    """The grid file at `path`, or the one of that name that comes with nlbench."""
-    shipped = GRIDS / path.with_suffix(".toml").name
-    return shipped if not path.is_file() and path.parent == Path() and shipped.is_file() else path
-
-
-def _existing_store(out: Path, store: str | None) -> Store:
+def _exact(grids: list[Path] | None, out: Path, store: str | None) -> Figures:
+    """What the present code costs, counted where it is not in the store yet."""
     from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
+    from reports.baseline import figures  # noqa: PLC0415
+    from reports.frames import load as load_run  # noqa: PLC0415
 
-    file = out / STORE_FILE
-    if store is None and not file.is_file():
-        raise UserError(
-            f"no store at {file}: run a grid first, or name the store with --store or its folder with --out"
-        )
-    return Store(store or str(file))
+    runs, opened = counted(grids, out, store), Store(store or str(out / STORE_FILE))
+    return figures(load_run(opened, run_id) for run_id in runs)
+
+
+def _figures(told: str, out: Path, store: str | None) -> Figures:
+    """Those of a baseline file, or of a run in the store."""
+    from reports import baseline as baselines  # noqa: PLC0415
+    from reports.frames import load as load_run  # noqa: PLC0415
+
+    if Path(told).is_file():
+        return baselines.read(Path(told))
+    opened = existing_store(out, store)
+    return baselines.figures([load_run(opened, opened.run_id(told))])
+
+
+def _measured_fell(before: str, after: str | None, out: Path, store: str | None) -> bool:
+    """Say what changed in quality and time between two runs; returns whether any became worse or is gone."""
+    from reports.changes import BAD, changes, told  # noqa: PLC0415 - pandas is not needed by --help
+    from reports.frames import load as load_run  # noqa: PLC0415
+
+    if after is None or Path(before).is_file() or Path(after).is_file():
+        return False
+    opened = existing_store(out, store)
+    found = changes(*(load_run(opened, opened.run_id(run)) for run in (before, after)))
+    words = [each.word for each in found]
+    if set(words) - {"within noise"}:
+        console().print(told(found))
+    console().print(
+        f"{len(words)} scores and times compared: {words.count('within noise')} within noise.", highlight=False
+    )
+    return not BAD.isdisjoint(words)
 
 
 def _write_report(store: Store, run_id: str, out: Path, page: Path | None = None) -> None:
@@ -242,43 +237,13 @@ def _write_report(store: Store, run_id: str, out: Path, page: Path | None = None
     from reports import write_report  # noqa: PLC0415 - drawing libraries take a second
 
     summary = write_report(store, run_id, page or out / "report.html")
-    say = _console().print
+    say = console().print
     for title, lines in (("Findings", summary.findings), ("Failed", summary.failures)):
         if lines:
             say(f"\n{title}", style="bold")
         for line in lines:
             say(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     say(f"\nReport: {summary.path}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_plan(run: Run) -> None:
-    from rich.table import Table  # noqa: PLC0415 - not needed by --help
-
-    from harness.estimate import Estimate, estimates  # noqa: PLC0415
-    from harness.progress import clock  # noqa: PLC0415
-
-    pending, expected = run.pending(), estimates(run)
-    table = Table("cell", "method", "scale", "seed", "tasks", "done", "to do takes about")
-    total = Estimate()
-    for cell in run.cells:
-        own = [expected[key] for key, (owner, _) in pending.items() if owner is cell]
-        left = sum(own, Estimate())
-        done = sum(task.key in run.settled for task in cell.tasks)
-        row = (cell.key, cell.label, cell.scale, cell.spec["seed"], len(cell.tasks), done, clock(left.seconds))
-        table.add_row(*map(str, row))
-        total += left
-    _console().print(table)
-    _console().print(
-        f"{len(run.cells)} cells, {len(pending)} tasks to do: about {clock(total.seconds)} and "
-        f"{total.disk_bytes / 1e6:.1f} MB on {run.place.device} ({run.place.threads} threads), within a factor of two.",
-        highlight=False,
-    )
-
-
-def _console() -> Console:
-    from rich.console import Console  # noqa: PLC0415 - not needed by --help
-
-    return Console()
 
 
 if __name__ == "__main__":

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.contenders import Runner
+from harness.contenders import Contender, Runner, blank_runner
 from harness.inference import autocast, tiled
 from harness.profile.audit import Audit
-from harness.profile.cost import FLOPS_PER_MAC, FORMULAS
+from harness.profile.cost import FLOPS_PER_MAC, FORMULAS, module_macs
 from harness.profile.memory import LiveBytes
-from methods.interface import NonLocal, attention_loss
+from methods.interface import NonLocal, attention_loss, attention_modules
 
+COUNTED = "MACs by torch.utils.flop_counter, halved; bytes of operations; live tensors: under fake tensors"
+"""How figures are counted, for protocols."""
 Spec = Mapping[str, Any]
 Call = Callable[[], None]
 
@@ -40,27 +42,44 @@ def counted(made: Runner, spec: Spec) -> dict[str, float]:
     """By metric: MACs and bytes moved of one call, its peak of live tensors beyond weights and input, parameters.
 
     Every operation's distinct bytes read and written are moved, each operation by itself; views are free. A first call
-    is not counted: a module that learns from its first input, such as k-means, does so there.
+    is not counted: a module that learns from its first input, such as k-means, does so there, in a copy.
     """
-    copied = _copied(made)
-    counter, moved = FlopCounterMode(display=False, custom_mapping=FORMULAS), Audit(())
+    shared = {id(parameter): parameter for parameter in made.module.parameters()}
+    module = copy.deepcopy(made.module, shared)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        call = call_of(Runner(module=copied.module, x=mode.from_tensor(made.x)), spec, made.x.device.type)
+        return _counted(Runner(module=module, x=mode.from_tensor(made.x)), spec, made.x.device.type)
+
+
+def counted_blank(contender: Contender, spec: Spec) -> dict[str, float]:
+    """The same of a contender that nobody need build, at any size, as a CPU computes it."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        return _counted(blank_runner(contender, spec["scope"], spec["size"], spec["batch"]), spec, "cpu")
+
+
+def _counted(made: Runner, spec: Spec, device: str) -> dict[str, float]:
+    counter, moved, call = (
+        FlopCounterMode(display=False, custom_mapping=FORMULAS),
+        Audit(()),
+        call_of(made, spec, device),
+    )
+    call()
+    with LiveBytes(made.module) as live, moved, counter:
         call()
-        with LiveBytes(copied.module) as live, moved, counter:
-            call()
-    return {
-        "race_macs": counter.get_total_flops() / FLOPS_PER_MAC,
-        "race_moved_bytes": float(sum(row.moved_bytes for row in moved.uncounted)),
-        "race_peak_bytes": float(live.peak),
-        "race_parameters": float(sum(p.numel() for p in made.module.parameters())),
+    return _inside(made.module, counter, spec) | {
+        "counted_macs": counter.get_total_flops() / FLOPS_PER_MAC,
+        "counted_moved_bytes": float(sum(row.moved_bytes for row in moved.uncounted)),
+        "counted_peak_bytes": float(live.peak),
+        "counted_parameters": float(sum(p.numel() for p in made.module.parameters())),
     }
 
 
-def _copied(made: Runner) -> Runner:
-    """Buffers are copied, since a module that learns from its first input shall not learn from a fake one."""
-    shared = {id(parameter): parameter for parameter in made.module.parameters()}
-    return Runner(module=copy.deepcopy(made.module, shared), x=made.x)
+def _inside(module: nn.Module, counter: FlopCounterMode, spec: Spec) -> dict[str, float]:
+    """Of networks in inference, multiply-adds in attention: a backward pass does not know whose it is."""
+    attentions = attention_modules(module)
+    if spec["scope"] == "attention" or spec["mode"] == "training" or not attentions:
+        return {}
+    macs = module_macs(counter, module)
+    return {"counted_attention_macs": float(sum(macs.get(name, 0) for name in attentions))}
 
 
 def _infer(module: nn.Module, x: Tensor, spec: Spec) -> None:

@@ -32,7 +32,7 @@ BACKWARD = 3.0
 EFFICIENCY = 0.8
 MACS_PER_ELEMENT = 40.0
 """An element of an operation without multiply-adds takes about as long as this many multiply-adds."""
-PROFILE_OVERHEAD_S, CELL_OVERHEAD_S = 0.5, 1.0
+PROFILE_OVERHEAD_S, CELL_OVERHEAD_S, COUNT_S = 0.5, 1.0, 0.2
 TIMED_FORWARDS, UNTIMED_FORWARDS = 15, 5
 STATES_PER_WEIGHT = 4
 """Weights, two moments of Adam in the checkpoint, and the checkpoint's last good weights."""
@@ -69,6 +69,7 @@ class Estimator:
             "harm": self._harm_s,
             "attention": self._attention_s,
             "profile": self._profile_s,
+            "count": self._count_s,
             "race": self._race_s,
         }
         disk = float(RECORD_BYTES * RECORDS_PER_TASK)
@@ -99,6 +100,9 @@ class Estimator:
         forward = self._forward_s(cell, task.spec["size"])
         timed: float = task.spec["warm_up_s"] + min(task.spec["budget_s"], TIMED_FORWARDS * forward)
         return PROFILE_OVERHEAD_S + timed + UNTIMED_FORWARDS * forward
+
+    def _count_s(self, _: PlannedCell, task: Task) -> float:  # noqa: ARG002 - each is much like another
+        return COUNT_S
 
     def _race_s(self, _: PlannedCell, task: Task) -> float:
         """The budget, and for each contender the network up to its attention, warm-up and counting."""

@@ -21,6 +21,7 @@ from harness.errors import UserError
 from harness.grid_tables import (
     TABLES,
     Attention,
+    Count,
     Evaluate,
     Harm,
     Limits,
@@ -69,6 +70,7 @@ class Grid(Table):
     profile: Profile = Field(default_factory=Profile)
     harm: Harm = Field(default_factory=Harm)
     attention: Attention = Field(default_factory=Attention)
+    count: Count = Field(default_factory=Count)
     race: Race = Field(default_factory=Race)
     limits: Limits = Field(default_factory=Limits)
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1, strict=False)]

@@ -111,6 +111,22 @@ class Profile(Table):
     _sizes = pydantic.field_validator("sizes")(sorted_sizes)
 
 
+class Count(Table):
+    """What is counted under fake tensors, nothing run: of the grid's attentions alone, its whole networks, or both.
+
+    `mode` training is forward and backward with what attention adds to the loss.
+    """
+
+    measure: bool = False
+    scope: Sweep[Scope] = ("attention",)
+    sizes: Annotated[Sweep[str], Field(validate_default=True)] = ("24x24", "48x48", "96x96", "192x192")
+    precision: Sweep[Precision] = ("fp32",)
+    mode: Sweep[Literal["inference", "training"]] = ("inference",)
+    batch: Sweep[Positive] = (1,)
+
+    _sizes = pydantic.field_validator("sizes")(sorted_sizes)
+
+
 class Race(Table):
     """What is timed in turn in one process: the grid's attentions alone, its whole networks, or both.
 
@@ -210,6 +226,7 @@ TABLES: Mapping[str, type[Table]] = {
     "profile": Profile,
     "harm": Harm,
     "attention": Attention,
+    "count": Count,
     "race": Race,
     "limits": Limits,
     "methods": MethodEntry,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.contenders import Contender, contenders
+from harness.contenders import Contender, Session, contenders, told
 from harness.grid_tables import Race, Scope
 from harness.records import Task, fingerprint
 from harness.resolve import Resolved
@@ -18,28 +17,13 @@ TITLE = "In turn"
 CODE = "harness.race"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Pass:
-    """One process: what the store is told of it, its tasks, and all that run in it, by key."""
-
-    spec: Mapping[str, Any]
-    tasks: tuple[Task, ...]
-    contenders: Mapping[str, Contender]
-
-
-def passes(asked: Race, cells: list[Resolved], labels: Mapping[str, str], machine: str) -> Iterator[Pass]:
+def passes(asked: Race, cells: list[Resolved], labels: Mapping[str, str], machine: str) -> Iterator[Session]:
     """All passes that `asked` wants on the `machine` of that fingerprint; none where nothing can run."""
     fields = {scope: contenders(cells, labels, scope) for scope in asked.scope}
     found = {key: each for field in fields.values() for key, each in field.items()}
     for number in range(asked.passes if found else 0):
         tasks = (_task(asked, way, number, machine) for way in _ways(asked, fields))
-        yield Pass(spec=_spec(found, number), tasks=tuple(tasks), contenders=found)
-
-
-def _spec(found: Mapping[str, Contender], number: int) -> dict[str, Any]:
-    told = {key: {"label": each.label, "settings": dict(each.settings)} for key, each in found.items()}
-    blank = {"settings": {}, "scale": 0, "seed": number, "weights": None, "start": None, "train": None}
-    return {"method": "race", "title": TITLE, "contenders": told, "order": list(found), **blank}
+        yield Session(spec=told("race", TITLE, found, number), tasks=tuple(tasks), contenders=found)
 
 
 def _ways(asked: Race, fields: Mapping[Scope, Mapping[str, Contender]]) -> Iterator[dict[str, Any]]:

@@ -17,13 +17,14 @@ import datasets
 from datasets.layouts import image_name
 from datasets.naming import nearest
 from datasets.sets import ImageSet, called
-from harness.contenders import Contender
+from harness.contenders import Contender, Session
+from harness.count import counting
 from harness.errors import UserError
 from harness.exclusions import check_exclusions, excluded
 from harness.grid import Grid
 from harness.grid_tables import Scalar, TrainBudget, height_width
 from harness.labels import labels
-from harness.passes import TITLE, passes
+from harness.passes import passes
 from harness.perceptual import available
 from harness.precisions import check_precisions
 from harness.records import Kind, Task, fingerprint
@@ -90,7 +91,7 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
         check_exclusions(grid.exclude, [cell_view(cell) for cell in resolved])
         named = labels([(cell.title, label_view(cell)) for cell in resolved])
         planned = _Planner(grid, machine, dict(zip([cell.key for cell in resolved], named, strict=True)), resolved)
-        cells = [*(planned.cell(cell) for cell in resolved), *planned.passes()]
+        cells = [*(planned.cell(cell) for cell in resolved), *planned.sessions()]
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
     kept = [cell for cell in cells if cell.tasks]
@@ -224,21 +225,14 @@ class _Planner:
             spec = _network(resolved) | self._images(resolved, axes.data[0], axes.degradation[0]) | asked | maps
             yield _task("attention", resolved, spec, _needs(resolved))
 
-    def passes(self) -> Iterator[PlannedCell]:
-        """What is timed in turn: a cell for each pass, last of all."""
-        wanted = self.grid.race.measure and "race" in self.grid.tasks
-        for each in passes(self.grid.race, self._kept, self.labels, fingerprint(self.machine)) if wanted else ():
-            yield PlannedCell(
-                key=fingerprint(each.spec),
-                label=TITLE,
-                address="",
-                spec=each.spec,
-                weights=None,
-                start=None,
-                twin=None,
-                tasks=each.tasks,
-                contenders=each.contenders,
-            )
+    def sessions(self) -> Iterator[PlannedCell]:
+        """What counts, and what times, all that the grid names: last of all, a cell for each process."""
+        if self.grid.count.measure and "count" in self.grid.tasks:
+            counted = counting(self.grid.count, self._kept, self.labels)
+            yield from [_of_session(counted)] if counted else []
+        if self.grid.race.measure and "race" in self.grid.tasks:
+            machine = fingerprint(self.machine)
+            yield from map(_of_session, passes(self.grid.race, self._kept, self.labels, machine))
 
     def _profiles(self, resolved: Resolved) -> Iterator[Task]:
         axes = self.grid.profile
@@ -251,6 +245,20 @@ class _Planner:
         images = image_set(name, resolved.cell.scale, degradation, self.grid.evaluate.noise_seed)
         made = {"degradation": degradation, "noise_seed": images.noise_seed, "border": images.border}
         return {"dataset": called(name), "data": images.fingerprint, **made}
+
+
+def _of_session(each: Session) -> PlannedCell:
+    return PlannedCell(
+        key=fingerprint(each.spec),
+        label=str(each.spec["title"]),
+        address="",
+        spec=each.spec,
+        weights=None,
+        start=None,
+        twin=None,
+        tasks=each.tasks,
+        contenders=each.contenders,
+    )
 
 
 def _train_task(resolved: Resolved) -> Task:

@@ -85,6 +85,16 @@ class Lines:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+class Quiet(Lines):
+    """Says what fails, and nothing else of tasks: for many short ones."""
+
+    def ended(self, cell: PlannedCell, outcome: Outcome) -> None:
+        """A line of a failure."""
+        self.ended_count += 1
+        if outcome.status is not Status.DONE:
+            self._say(f"{_named(cell)} {told(outcome.task)}: {outcome.status} ({outcome.reason})")
+
+
 class Bars(Lines):
     """Two bars on a terminal: the whole run, and the present task."""
 
@@ -137,6 +147,8 @@ def told(task: Task) -> str:
     spec = task.spec
     if task.kind == "train":
         return f"train {spec['train']['steps']} steps, seed {spec['seed']}"
+    if task.kind == "count":
+        return f"{spec['scope']} {spec['mode']} {spec['size']} {spec['precision']}"
     if task.kind == "race":
         what = f"networks x{spec['scale']}" if spec["scale"] else "attention"
         how = " ".join(spec[name] for name in ("mode", "tiling", "size", "precision"))

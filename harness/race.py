@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from harness.calls import call_of, counted
+from harness.calls import COUNTED, call_of, counted
 from harness.ceilings import ceilings
 from harness.contenders import CONTROL, IMAGE, IMAGES, Contender, Runner, control, runner
 from harness.profile.bypass import bypassed
@@ -40,7 +40,7 @@ def protocol(spec: Mapping[str, Any], device: str, threads: int) -> dict[str, An
     return {
         "time": "samples in turn with all others of the grid; first call apart",
         "input": INPUTS[spec["scope"]],
-        "counted": "MACs by torch.utils.flop_counter, halved; bytes of operations; live tensors: under fake tensors",
+        "counted": COUNTED,
         **{name: spec[name] for name in (*WAY, *TIMED)},
         "device": torch.device(device).type,
         "threads": threads,
@@ -82,7 +82,7 @@ class Races:
             return _failed(key, spec, Status.SKIPPED, f"implied: out of memory at {smaller}")
         made = runner(self.contenders[key], spec["scope"], spec["size"], spec["batch"], self.device)
         values = counted(made, spec)
-        needed, free = values["race_peak_bytes"], available_bytes(self.device)
+        needed, free = values["counted_peak_bytes"], available_bytes(self.device)
         if needed <= HEADROOM * free:
             return made, values
         self.exhausted[key, way] = spec["size"]

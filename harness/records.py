@@ -1,7 +1,7 @@
 """What a record is: one number, measured once, with everything that says what it means. No torch here.
 
-A cell has tasks (train, evaluate, harm, attention, profile, race); an attempt at a task ends in an outcome: a status,
-records, artifacts.
+A cell has tasks (train, evaluate, harm, attention, profile, count, race); an attempt at a task ends in an outcome: a
+status, records, artifacts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-GridKind = Literal["train", "evaluate", "harm", "attention", "profile", "race"]
+GridKind = Literal["train", "evaluate", "harm", "attention", "profile", "count", "race"]
 Kind = GridKind | Literal["benchmark"]
 
 
@@ -91,10 +91,11 @@ METRICS: Mapping[str, Metric] = {
     "race_kernel_s": Metric(title="Time in kernels of a call", unit="s", better="lower", digits=4),
     "race_clock_s": Metric(title="Time that the clock takes of a sample", unit="s", better="lower", digits=6),
     "race_energy_j": Metric(title="Energy of the GPU for an image", unit="J", better="lower", digits=3),
-    "race_macs": Metric(title="MACs of a call", unit="", better="lower", digits=0),
-    "race_moved_bytes": Metric(title="Bytes moved by a call's operations", unit="B", better="lower", digits=0),
-    "race_peak_bytes": Metric(title="Peak memory of a call, counted", unit="B", better="lower", digits=0),
-    "race_parameters": Metric(title="Parameters of what is timed", unit="", better="lower", digits=0),
+    "counted_macs": Metric(title="MACs of a call", unit="", better="lower", digits=0),
+    "counted_attention_macs": Metric(title="MACs of a call in attention", unit="", better="lower", digits=0),
+    "counted_moved_bytes": Metric(title="Bytes moved by a call's operations", unit="B", better="lower", digits=0),
+    "counted_peak_bytes": Metric(title="Peak memory of a call, counted", unit="B", better="lower", digits=0),
+    "counted_parameters": Metric(title="Parameters of what is called", unit="", better="lower", digits=0),
     "ceiling_macs_per_s": Metric(title="MACs a second of a matrix product", unit="/s", better="higher", digits=0),
     "ceiling_bytes_per_s": Metric(title="Bytes a second of a copy", unit="B/s", better="higher", digits=0),
     "load_average": Metric(title="Load average of the machine", unit="", better="lower"),

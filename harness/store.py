@@ -91,6 +91,12 @@ class Store:
             self._add(connection, "artifact", _artifact_rows(attempt_id, outcome.artifacts))
         return attempt_id
 
+    def add_verdicts(self, run_id: str, verdicts: Sequence[Mapping[str, str]]) -> None:
+        """Append what became of claims, in their order, as of the run `run_id`: rows of `verdict`."""
+        rows = [{"run_id": run_id, "position": i, **row} for i, row in enumerate(verdicts)]
+        with self.engine.begin() as connection:
+            self._add(connection, "verdict", rows)
+
     def settled(self, keys: Iterable[str]) -> dict[str, str]:
         """Those of the task `keys` that need no further attempt, with the status of each: done, or failed for good."""
         table = self._tables.tables["attempt"]

@@ -19,6 +19,7 @@ import methods
 from datasets.cache import decoded
 from datasets.patches import PatchSource
 from datasets.sets import ImageSet
+from harness import count
 from harness.attend import attend
 from harness.cache import Cache, save_weights
 from harness.endings import status_of, told
@@ -140,6 +141,7 @@ class _Work:
             "harm": self._harm,
             "attention": self._attention,
             "profile": self._profile,
+            "count": self._count,
             "race": self._race,
         }
         try:
@@ -227,6 +229,10 @@ class _Work:
         else:
             records = profile(lambda: self._build(0), task.spec, self.job.device)
         return {"records": records, "protocol": protocol(task.spec, self.job.device, self.job.threads)}
+
+    def _count(self, task: Task) -> dict[str, Any]:
+        records = count.counts(self.job.cell.contenders[task.spec["contender"]], task.spec)
+        return {"records": records, "protocol": count.protocol(task.spec)}
 
     def _race(self, task: Task) -> dict[str, Any]:
         records = self.race.measure(task.spec, self._progress)

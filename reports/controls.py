@@ -15,13 +15,20 @@ LEAST_DENSE = 1.25
 
 def controls(grown: Sequence[Growth], linear: str, dense: str | None) -> str:
     """What the controls of `grown` say: the label that must grow as n, and the one that must grow faster."""
+    said = " ".join(sentence for sentence, _ in _told(grown, linear, dense))
+    if void := doubts(grown, linear, dense):
+        return f"{said} {' '.join(void)} No verdict on the times of this session stands."
+    return f"{said} The controls came out as they must."
+
+
+def doubts(grown: Sequence[Growth], linear: str, dense: str | None) -> list[str]:
+    """Why no verdict on these times stands; empty if one may."""
+    return [doubt for _, doubt in _told(grown, linear, dense) if doubt]
+
+
+def _told(grown: Sequence[Growth], linear: str, dense: str | None) -> list[tuple[str, str]]:
     times = {g.label: g for g in grown if g.quantity == TIME}
-    told = [_linear(times.get(linear)), _dense(times.get(dense or ""))]
-    doubts = [doubt for _, doubt in told if doubt]
-    said = " ".join(sentence for sentence, _ in told)
-    if not doubts:
-        return f"{said} The controls came out as they must."
-    return f"{said} {' '.join(doubts)} No verdict on the times of this session stands."
+    return [_linear(times.get(linear)), _dense(times.get(dense or ""))]
 
 
 def _linear(control: Growth | None) -> tuple[str, str]:

@@ -64,6 +64,11 @@ WHERE wanted.run_id = :run
 ORDER BY wanted.position
 """
 
+VERDICTS = """
+SELECT verdict.*, run.started_at, run.commit_id, run.machine_id FROM verdict JOIN run ON run.id = verdict.run_id
+ORDER BY run.started_at, verdict.position
+"""
+
 RUN = """
 SELECT run.*, machine.description FROM run JOIN machine ON machine.id = run.machine_id
 ORDER BY run.started_at, run.id
@@ -72,7 +77,7 @@ ORDER BY run.started_at, run.id
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Frames:
-    """`tasks`, `records` and `artifacts` of one run, the protocols they were measured by, and all machines.
+    """`tasks`, `records` and `artifacts` of one run, the protocols they were measured by, all machines, all verdicts.
 
     `records` and `artifacts` carry the columns of their task; one that answers tasks of two cells is there twice.
     """
@@ -83,11 +88,14 @@ class Frames:
     artifacts: pd.DataFrame
     protocols: Mapping[str, Mapping[str, Any]]
     machines: Mapping[str, Mapping[str, Any]]
+    verdicts: pd.DataFrame
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of methods, in the order in which the run asked for them; races and benchmarks are none."""
-        return tuple(self.tasks.loc[~self.tasks["kind"].isin(["race", "benchmark"]), "label"].drop_duplicates())
+        """The labels of methods, in the order in which the run asked for them; what counts or times all is none."""
+        return tuple(
+            self.tasks.loc[~self.tasks["kind"].isin(["count", "race", "benchmark"]), "label"].drop_duplicates()
+        )
 
     def asked(self, kind: str) -> pd.DataFrame:
         """The tasks of one kind."""
@@ -120,7 +128,18 @@ def load(store: Store, run_id: str | None = None) -> Frames:
         artifacts=_with_task(store.frame(ARTIFACTS, run=run["id"]), tasks),
         protocols=_protocols(attempts),
         machines={row["machine_id"]: read_json(row["description"]) for row in runs.to_dict("records")},
+        verdicts=store.frame(VERDICTS),
     )
+
+
+def newest(store: Store, kind: str) -> list[Frames]:
+    """The newest run of every grid that asked for tasks of `kind`, oldest first."""
+    runs = store.frame(
+        "SELECT DISTINCT run.id, run.grid_name, run.started_at FROM run JOIN wanted ON wanted.run_id = run.id "
+        "WHERE wanted.kind = :kind ORDER BY run.started_at",
+        kind=kind,
+    )
+    return [load(store, str(run_id)) for run_id in runs.drop_duplicates("grid_name", keep="last")["id"]]
 
 
 def positions(size: str) -> int:

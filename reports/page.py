@@ -19,6 +19,7 @@ from harness.store import Store
 from reports.amdahl import amdahl_tables
 from reports.attention import attention_maps, attention_tables
 from reports.benchmarks import benchmark_tables
+from reports.claims_table import claims_table
 from reports.controls import controls
 from reports.cost import Cost, cost_tables, costs
 from reports.crops import strips
@@ -89,6 +90,7 @@ def _content(frames: Frames) -> dict[str, Any]:
             _race_part(frames, race, fits, f"a{i}", look)
             for i, (race, fits) in enumerate(zip(raced, grown_raced, strict=True))
         ],
+        "claims": claims_table(frames),
         "benchmarks": benchmark_tables(frames),
         "training": training_figures(frames, look, "t"),
         "crops": strips(frames, scored),

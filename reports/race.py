@@ -1,4 +1,4 @@
-"""What was timed in turn: samples by round, medians by size, and the noise floor between passes."""
+"""What was timed in turn, or only counted: samples by round, medians by size, the noise floor between passes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,24 @@ from reports.tables import TIMES
 
 TIME, INSIDE, BYPASSED, CONTROL = "race_s", "race_inside_s", "race_bypassed_s", "control"
 SERIES = (TIME, INSIDE, BYPASSED)
-COUNTED = ("race_macs", "race_moved_bytes", "race_peak_bytes", "race_parameters")
+COUNTED = (
+    "counted_macs",
+    "counted_attention_macs",
+    "counted_moved_bytes",
+    "counted_peak_bytes",
+    "counted_parameters",
+)
 ONCE = ("race_first_s", "race_kernel_s", "race_clock_s", "race_energy_j")
 PLAIN = "plain"
 MILLI = 1e-3
 GROUP = ["comparable", "machine_id"]
 CONTROL_LABEL = "1×1 convolution (control)"  # noqa: RUF001 - the sign that is printed
-INSIDE_NETWORKS = {"race_macs": "macs", "race_peak_bytes": "peak_bytes"}
-INSIDE_ATTENTION = {"race_macs": "attention_macs", "race_peak_bytes": "peak_bytes"}
+INSIDE_NETWORKS = {
+    "counted_macs": "macs",
+    "counted_attention_macs": "attention_macs",
+    "counted_peak_bytes": "peak_bytes",
+}
+INSIDE_ATTENTION = {"counted_macs": "attention_macs", "counted_peak_bytes": "peak_bytes"}
 """What counted figures are called where each network is profiled by itself."""
 
 Where = tuple[str, str]
@@ -38,10 +48,13 @@ class Race:
 
     Samples by label and size are indexed by pass and round: of the whole, `inside` attention, and `bypassed`, with
     attention left out. `counted` and `once`, the median over passes, by metric, label and size; `missing` says by label
-    and size why there is no time; `references` are dense attention, plain and fused, where they ran.
+    and size why there is no time; `references` are dense attention, plain and fused, where they ran; `subjects` are
+    what the store was told of each label.
     """
 
     way: str
+    mode: str
+    batch: int
     scale: int
     comparable: str
     labels: tuple[str, ...]
@@ -53,6 +66,8 @@ class Race:
     once: Mapping[tuple[str, str, str], float]
     missing: Mapping[Where, str]
     references: Mapping[str, str]
+    subjects: Mapping[str, Mapping[str, Any]]
+    attempts: tuple[str, ...]
     machine: str
     precision: str
 
@@ -85,7 +100,7 @@ class Race:
         rows: dict[Where, dict[str, float]] = {}
         for metric, samples in series.items():
             for place, each in samples.items():
-                rows.setdefault(place, {})[metric] = _median(_medians(each))
+                rows.setdefault(place, {})[metric] = _median(medians_of(each))
         for (metric, label, size), value in self.counted.items():
             if name := (INSIDE_ATTENTION if self.alone else INSIDE_NETWORKS).get(metric):
                 rows.setdefault((label, size), {})[name] = value
@@ -104,7 +119,7 @@ class Race:
     def medians(self, label: str, size: str) -> Floats:
         """The median of each pass."""
         found = self.samples.get((label, size))
-        return np.zeros(0) if found is None else _medians(found)
+        return np.zeros(0) if found is None else medians_of(found)
 
     def median(self, label: str, size: str) -> float | None:
         """The median over passes of their medians."""
@@ -128,7 +143,7 @@ class Race:
     def ratios(self, label: str, size: str) -> Floats:
         """The median of `pairs` in each pass."""
         pairs = self.pairs(label, size)
-        return _medians(pairs) if len(pairs) else np.zeros(0)
+        return medians_of(pairs) if len(pairs) else np.zeros(0)
 
     def ratio_noise(self, label: str) -> float | None:
         """The noise floor of ratios: what slows all alike is not in it."""
@@ -141,8 +156,8 @@ class Race:
 
 
 def races(frames: Frames) -> list[Race]:
-    """One for each protocol and machine, in the order in which the run asked for them."""
-    records = frames.records[frames.records["metric"].str.startswith("race_")]
+    """One for each protocol and machine, in the order in which the run asked for them; what is only counted as well."""
+    records = frames.records[frames.records["metric"].str.startswith(("race_", "counted_"))]
     return [_race(frames, group) for _, group in records.groupby(GROUP, sort=False)]
 
 
@@ -153,6 +168,8 @@ def _race(frames: Frames, group: pd.DataFrame) -> Race:
     done, failed = timed[timed["value"].notna()], timed[timed["value"].isna()]
     protocol = frames.protocols[str(first["comparable"])]
     return Race(
+        mode=str(protocol["mode"]),
+        batch=int(protocol["batch"]),
         way=", ".join([protocol["mode"], f"batch {protocol['batch']}", *_tiling(protocol)]),
         scale=int(protocol["scale"]),
         comparable=str(first["comparable"]),
@@ -165,6 +182,8 @@ def _race(frames: Frames, group: pd.DataFrame) -> Race:
         once=_values(done, ONCE),
         missing={(r.label, r.size): r.reason for r in _rows(failed)},
         references=_references(specs, named),
+        subjects={named[key]: told for spec in specs for key, told in spec["contenders"].items() if key in named},
+        attempts=tuple(map(str, group["attempt_id"].unique())),
         machine=str(first["machine_id"]),
         precision=str(protocol["precision"]),
     )
@@ -192,7 +211,7 @@ def _floats(values: pd.Series[float]) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _medians(samples: pd.Series[float]) -> Floats:
+def medians_of(samples: pd.Series[float]) -> Floats:
     """Of each pass."""
     return _floats(samples.groupby(level="pass").median())
 

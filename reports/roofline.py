@@ -14,7 +14,7 @@ from reports.frames import Frames, positions
 from reports.race import CONTROL_LABEL, MILLI, Race
 from reports.tables import PERCENT, Column, Entry, Row, Table, fixed, make_table, missing, scaled, shown, significant
 
-MACS, MOVED = "race_macs", "race_moved_bytes"
+MACS, MOVED = "counted_macs", "counted_moved_bytes"
 MACS_CEILING, BYTES_CEILING = "ceiling_macs_per_s", "ceiling_bytes_per_s"
 GIGA, MEGA = 1e9, 1e6
 OVER = "↑"

@@ -102,7 +102,7 @@ def counted(build: Callable[[], nn.Module], channels: int, height: int, width: i
             network(x)
     return Counted(
         network=network,
-        module_macs=_module_macs(counter, network),
+        module_macs=module_macs(counter, network),
         inputs=inputs,
         uncounted=audit.uncounted,
         peak_bytes=live.peak,
@@ -161,8 +161,8 @@ def _inputs(network: nn.Module) -> Iterator[dict[str, tuple[int, int, int]]]:
             handle.remove()
 
 
-def _module_macs(counter: FlopCounterMode, network: nn.Module) -> dict[str, int]:
-    """By names as in `named_modules`; the counter puts the class of the network in front of them."""
+def module_macs(counter: FlopCounterMode, network: nn.Module) -> dict[str, int]:
+    """Multiply-adds by names as in `named_modules`; the counter puts the class of the network in front of them."""
     root = type(network).__name__
     flops = {name: sum(by_operation.values()) for name, by_operation in counter.get_flop_counts().items()}
     inside = {name.removeprefix(f"{root}."): each for name, each in flops.items() if name.startswith(f"{root}.")}

@@ -109,7 +109,16 @@ def is_published(cell: PlannedCell) -> bool:
 
 
 def test_each_paper_and_everything_come_in_both_sizes() -> None:
-    twins = {path.stem for path in GRIDS.glob("*.toml")} - {"default", "small", "bicubic", "race", "race-networks"}
+    twins = {path.stem for path in GRIDS.glob("*.toml")} - {
+        "default",
+        "small",
+        "bicubic",
+        "race",
+        "race-networks",
+        "race-lcoa",
+        "exact",
+        "exact-networks",
+    }
     assert twins == {name + size for name in (*PAPERS, "everything") for size in ("", "-small")}
 
 

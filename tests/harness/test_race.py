@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ ATTENTIONS = [name for name in NETWORKS if name != "edsr"]
 
 def contender(name: str = "nlsn", **settings: Any) -> Contender:
     small = {"n_feats": 8, "n_resblocks": 1, **settings}
-    return Contender(key=name, label=name, address=f"{name}", scale=2, settings=small)
+    return Contender(key=name, label=name, method=name, address=name, scale=2, settings=small, changed=small)
 
 
 def ready(name: str = "nlsn", size: str = "6x8", batch: int = 1, **settings: Any) -> Runner:
@@ -56,11 +57,11 @@ def ready(name: str = "nlsn", size: str = "6x8", batch: int = 1, **settings: Any
 
 
 def macs(made: Runner, **changes: Any) -> float:
-    return counted(made, SPEC | changes)["race_macs"]
+    return counted(made, SPEC | changes)["counted_macs"]
 
 
 def peak_bytes(made: Runner, **changes: Any) -> float:
-    return counted(made, SPEC | changes)["race_peak_bytes"]
+    return counted(made, SPEC | changes)["counted_peak_bytes"]
 
 
 def measured(*found: Contender, device: Races | None = None, **changes: Any) -> list[Record]:
@@ -133,8 +134,8 @@ def test_a_grid_may_ask_for_some_tasks_only(write_grid: WriteGrid, place: Place,
     assert statuses(outcomes) == [("race", "done")] * 4
     frame = store.measurements()
     assert set(frame["metric"]) - {"cpu_mhz"} == {
-        *("race_s", "race_first_s", "race_converged", "race_macs", "race_peak_bytes", "race_parameters"),
-        *("race_moved_bytes", "race_clock_s", "race_kernel_s"),
+        *("race_s", "race_first_s", "race_converged", "counted_macs", "counted_peak_bytes", "counted_parameters"),
+        *("counted_moved_bytes", "race_clock_s", "race_kernel_s"),
         *("load_average", "ceiling_macs_per_s", "ceiling_bytes_per_s"),
     }
     timed = frame[frame["metric"] == "race_s"].groupby("module")["value"].count()
@@ -142,7 +143,8 @@ def test_a_grid_may_ask_for_some_tasks_only(write_grid: WriteGrid, place: Place,
     assert CONTROL in timed.index
     assert (timed >= 4 * 3).all()
     kernels = frame[frame["metric"] == "race_kernel_s"]
-    assert len(kernels) == 2 * 2, "in the first pass only"
+    assert not kernels.empty
+    assert {json.loads(spec)["pass"] for spec in kernels["spec"]} == {0}, "in the first pass only"
 
 
 def test_networks_are_timed_with_and_without_attention(write_grid: WriteGrid, place: Place, store: Store) -> None:
@@ -219,9 +221,9 @@ def test_counts_are_those_of_the_module_and_leave_it_as_it_was() -> None:
     values = counted(made, SPEC)
     assert not module.kmeans.started
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
-    assert values["race_macs"] > 48 * 9 * 8 * 8
-    assert values["race_peak_bytes"] > 4 * 48 * 8
-    assert macs(made, mode="training") > 2 * values["race_macs"]
+    assert values["counted_macs"] > 48 * 9 * 8 * 8
+    assert values["counted_peak_bytes"] > 4 * 48 * 8
+    assert macs(made, mode="training") > 2 * values["counted_macs"]
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
@@ -238,10 +240,10 @@ def test_the_counted_peak_is_the_real_one_in_training_too(name: str, mode: str) 
 def test_figures_of_a_convolution_by_hand() -> None:
     made = control(Runner(module=nn.Identity(), x=torch.rand(2, 5, 6, 8)))
     values = counted(made, SPEC)
-    assert values["race_macs"] == 2 * 48 * 5 * 5
-    assert values["race_peak_bytes"] == 4 * 2 * 48 * 5
-    assert values["race_moved_bytes"] == 4 * (2 * 2 * 48 * 5 + 5 * 5 + 5)
-    assert values["race_parameters"] == 5 * 5 + 5
+    assert values["counted_macs"] == 2 * 48 * 5 * 5
+    assert values["counted_peak_bytes"] == 4 * 2 * 48 * 5
+    assert values["counted_moved_bytes"] == 4 * (2 * 2 * 48 * 5 + 5 * 5 + 5)
+    assert values["counted_parameters"] == 5 * 5 + 5
 
 
 def test_a_contender_that_would_not_fit_is_a_row_and_is_not_tried_above(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,11 @@ def _task(number: int, size: str) -> Task:
 
 
 def _cell(number: int) -> dict[str, Any]:
-    told = {key: {"label": label, "settings": settings} for key, (label, settings) in KEYS.items()}
+    methods = {"z-dense": "nln", "k-hash": "nlsn"}
+    told = {
+        key: {"label": label, "method": methods[key], "settings": settings, "changed": {}}
+        for key, (label, settings) in KEYS.items()
+    }
     return {
         "method": "race",
         "title": "In turn",
@@ -99,12 +103,13 @@ def _outcome(task: Task, random: Any, made: Synthetic) -> Outcome:
             records += _once(key, size, own, first=task.spec["pass"] == 0)
     found = 1.0 if (task.spec["pass"], size) == (1, SIZES[1]) else 0.9
     records += [Record(metric=metric, value=found * best, size=size) for metric, best in CEILINGS.items()]
-    protocol = {"mode": "inference", "precision": "fp32", "batch": 1, "scale": made.scale, "tiling": "whole"}
+    way = {"scope": "network" if made.scale else "attention", "scale": made.scale, "tiling": "whole"}
+    protocol = {"mode": "inference", "precision": "fp32", "batch": 1, **way}
     return Outcome(task=task, status=Status.DONE, seconds=1.0, records=tuple(records), protocol=protocol)
 
 
 def _once(key: str, size: str, seconds: float, *, first: bool) -> list[Record]:
     """What has one value in a pass, or in the first alone."""
-    values = {"race_macs": 1e3 * seconds_of(key, size), "race_clock_s": 2e-8, "race_first_s": 2 * seconds}
+    values = {"counted_macs": 1e3 * seconds_of(key, size), "race_clock_s": 2e-8, "race_first_s": 2 * seconds}
     values |= {"race_kernel_s": 0.75 * seconds} if first else {}
     return [Record(metric=metric, value=value, module=key, size=size) for metric, value in values.items()]

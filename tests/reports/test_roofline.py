@@ -45,8 +45,8 @@ def stored() -> Race:
 def race_of(work: dict[tuple[str, str], tuple[float, float, float]] = WORK) -> Race:
     """Three passes of two rounds, the median pass taking the time asked for."""
     index = pd.MultiIndex.from_product([range(3), range(2)], names=["pass", "round"])
-    counted = {("race_macs", *key): macs * 1e9 for key, (macs, _, _) in work.items()}
-    counted |= {("race_moved_bytes", *key): moved * 1e6 for key, (_, moved, _) in work.items()}
+    counted = {("counted_macs", *key): macs * 1e9 for key, (macs, _, _) in work.items()}
+    counted |= {("counted_moved_bytes", *key): moved * 1e6 for key, (_, moved, _) in work.items()}
     times = {k: pd.Series([ms / 2, ms / 2, ms, ms, 9e9, 9e9], index=index) * 1e-3 for k, (_, _, ms) in work.items()}
     return dataclasses.replace(
         stored(),
@@ -106,7 +106,7 @@ def test_at_the_ridge_itself_compute_is_the_bound() -> None:
 def test_only_what_was_counted_and_timed_has_a_place() -> None:
     race = race_of()
     assert [each.label for each in places(race, LIMITS, SMALL)] == ["Product", "Gather"]
-    for metric in ("race_macs", "race_moved_bytes"):
+    for metric in ("counted_macs", "counted_moved_bytes"):
         counted = {key: value for key, value in race.counted.items() if key != (metric, "Product", SMALL)}
         fewer = dataclasses.replace(race, counted=counted)
         assert [each.label for each in places(fewer, LIMITS, SMALL)] == ["Gather"]
@@ -206,8 +206,8 @@ def test_from_the_store_to_the_table(tmp_path: Path) -> None:
     """1e3 MACs a second under a ceiling of 4e3, and as many bytes under one of 2e3: half of the roof."""
     frames = frames_of(tmp_path, scatter=(0.0, 0.0))
     (race,) = races(frames)
-    macs = {key: value for key, value in race.counted.items() if key[0] == "race_macs"}
-    moved = {("race_moved_bytes", *key[1:]): value for key, value in macs.items()}
+    macs = {key: value for key, value in race.counted.items() if key[0] == "counted_macs"}
+    moved = {("counted_moved_bytes", *key[1:]): value for key, value in macs.items()}
     limits = ceilings(frames, race)
     assert limits is not None
     found = place(dataclasses.replace(race, counted=macs | moved), limits, "NLSN", "48x48")

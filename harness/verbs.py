@@ -1,0 +1,214 @@
+"""Verbs of the command line that need the harness alone; `run_all.py` holds those that also write reports.
+
+Heavy libraries are imported when a verb runs: `--help` needs none of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.run import Run
+    from harness.store import Store
+
+REFERENCES = Path(__file__).parents[1] / "tests" / "golden"
+GRIDS = Path(__file__).with_name("grids")
+EXACT = (Path("exact"), Path("exact-networks"))
+"""Grids that count what claims and baselines are about."""
+GridFile = Annotated[Path, typer.Argument(help="Grid file (TOML); a bare name is looked up in harness/grids/.")]
+Out = Annotated[Path, typer.Option(help="Folder for store, cache, logs and report.")]
+StoreUrl = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads this form
+    typer.Option("--store", help="SQLite file, or postgresql+psycopg://…; default: store.sqlite in the out folder."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one.")]
+Threads = Annotated[Optional[int], typer.Option(min=1, help="CPU threads; default: all cores.")]  # noqa: UP045
+RunId = Annotated[Optional[str], typer.Option("--run", help="Id of a run, or its beginning; default: the newest.")]  # noqa: UP045
+Grids = Annotated[Optional[list[Path]], typer.Option("--grid", help="Grid that counts; repeatable; default: ours.")]  # noqa: UP045
+DEFAULT_OUT, STORE_FILE = Path("out"), "store.sqlite"
+
+
+class Form(enum.StrEnum):
+    """File formats of an export."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def load(
+    file: Annotated[Path, typer.Argument(help="Weights: .safetensors, .pt or .pth; nothing in it is run.")],
+) -> None:
+    """Find out which network and settings a weights file fits, load it, and print its row for a grid."""
+    from harness.load import load as load_file  # noqa: PLC0415 - torch takes seconds, which --help need not
+
+    loaded = load_file(file)
+    say = console().print
+    say(f"{loaded.fit}", style="bold", highlight=False)
+    trained = f"trained on values up to {loaded.provenance.rgb_range}"
+    say(f"{loaded.parameters:,} parameters, {loaded.provenance.tensors} tensors, {trained}", highlight=False)
+    say(f"SHA-256 {loaded.provenance.sha256}", highlight=False, soft_wrap=True)
+    told = (f"{name} {value}" for name, value in loaded.settings.items() if name not in loaded.fit.settings)
+    say(f"taken as released, or told by the file to be so: {', '.join(told)}", highlight=False)
+    say(f"\n{loaded.entry}", markup=False, highlight=False, soft_wrap=True)
+
+
+def cost(  # noqa: PLR0913 - options of a command, not arguments of a function
+    method: Annotated[str, typer.Argument(help="Name of a method, or package.module:METHOD.")],
+    size: Annotated[str, typer.Option(help="Input, height x width, such as 4320x7680.")],
+    *,
+    scale: Annotated[int, typer.Option(help="How much larger the output is.")] = 2,
+    settings: Annotated[Optional[list[str]], typer.Option("--set", help="name=value; may be repeated.")] = None,  # noqa: UP045
+    precision: Annotated[str, typer.Option(help="fp32, tf32, bf16 or fp16.")] = "fp32",
+    within: Annotated[Optional[list[float]], typer.Option(help="GB: how large a square fits; repeatable.")] = None,  # noqa: UP045
+    attention: Annotated[
+        bool, typer.Option("--attention", help="One attention alone, on features of that size.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
+) -> None:
+    """Count multiply-adds, memory and data moved of one forward at any size. Computes and allocates nothing."""
+    from harness.cost_report import Asked, cost_report, setting  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.cost_tables import tables  # noqa: PLC0415
+
+    chosen = dict(map(setting, settings or ()))
+    asked = Asked(method=method, size=size, scale=scale, settings=chosen, precision=precision, alone=attention)
+    found = cost_report(dataclasses.replace(asked, within_gb=tuple(within or ())))
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))  # noqa: T201 - for a program to read
+    else:
+        console().print(tables(found))
+
+
+def verify(
+    references: Annotated[Path, typer.Option(help="Folder of reference tensors with its index.json.")] = REFERENCES,
+) -> None:
+    """Compare every method with reference tensors of the released code, and print the parity table."""
+    from rich.table import Table  # noqa: PLC0415 - not needed by --help
+
+    from harness.verify import TOLERANCE, verify  # noqa: PLC0415 - torch takes seconds, which --help need not
+
+    table = Table("reference", "output", "gradient", "further", "", title=f"Differences; {TOLERANCE:g} is allowed")
+    found = list(verify(references))
+    for parity in found:
+        told = {what: f"{difference:.1e}" for what, difference in parity.differences.items()}
+        main = [told.pop(what, "") for what in ("output", "gradient")]
+        further = ", ".join(f"{what} {difference}" for what, difference in told.items())
+        table.add_row(parity.reference, *main, further, "equal" if parity.passed else "DIFFERENT")
+    console().print(table)
+    failed = sum(not parity.passed for parity in found)
+    console().print(f"{len(found) - failed} of {len(found)} agree.", highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+def plan(
+    grid: GridFile = GRIDS / "default.toml",
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Print the cells of a grid, what is done already, and an estimate of time and disk. Runs nothing."""
+    from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.run import prepare  # noqa: PLC0415
+
+    print_plan(prepare(grid_file(grid), Place.of(out, store, device, threads), dry=True))
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+    form: Annotated[Form | None, typer.Option("--format", help="csv or parquet; default: by the file's name.")] = None,
+    run_id: RunId = None,
+) -> None:
+    """Write every number of the store, or of one run, to a CSV or Parquet file."""
+    chosen = form or next((f for f in Form if file.suffix == f".{f}"), None)
+    if chosen is None:
+        raise UserError(f"cannot tell the format of {file}: name it .csv or .parquet, or give --format")
+    opened = existing_store(out, store)
+    frame = opened.measurements(opened.run_id(run_id) if run_id else None)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if chosen is Form.CSV:
+        frame.to_csv(file, index=False)
+    else:
+        frame.to_parquet(file, index=False)
+    console().print(f"{len(frame):,} records written to {file}", highlight=False)
+
+
+def counted(grids: list[Path] | None, out: Path, store: str | None) -> list[str]:
+    """Run grids that only count, which needs no GPU; returns the runs' ids."""
+    from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.progress import Quiet  # noqa: PLC0415
+    from harness.run import prepare  # noqa: PLC0415
+
+    found = []
+    for grid in grids or EXACT:
+        prepared = prepare(grid_file(grid), Place.of(out, store, "cpu"))
+        found.append(prepared.begin())
+        prepared.proceed(found[-1], Quiet(console()))
+        prepared.store.close()
+    return found
+
+
+def grid_file(path: Path) -> Path:
+    """The grid file at `path`, or the one of that name that comes with nlbench."""
+    shipped = GRIDS / path.with_suffix(".toml").name
+    return shipped if not path.is_file() and path.parent == Path() and shipped.is_file() else path
+
+
+def existing_store(out: Path, store: str | None) -> Store:
+    """The store that options name.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
+
+    file = out / STORE_FILE
+    if store is None and not file.is_file():
+        raise UserError(
+            f"no store at {file}: run a grid first, or name the store with --store or its folder with --out"
+        )
+    return Store(store or str(file))
+
+
+def print_plan(run: Run) -> None:
+    """The cells of `run`, what is done, and what the rest takes."""
+    from rich.table import Table  # noqa: PLC0415 - not needed by --help
+
+    from harness.estimate import Estimate, estimates  # noqa: PLC0415
+    from harness.progress import clock  # noqa: PLC0415
+
+    pending, expected = run.pending(), estimates(run)
+    table = Table("cell", "method", "scale", "seed", "tasks", "done", "to do takes about")
+    total = Estimate()
+    for cell in run.cells:
+        own = [expected[key] for key, (owner, _) in pending.items() if owner is cell]
+        left = sum(own, Estimate())
+        done = sum(task.key in run.settled for task in cell.tasks)
+        row = (cell.key, cell.label, cell.scale, cell.spec["seed"], len(cell.tasks), done, clock(left.seconds))
+        table.add_row(*map(str, row))
+        total += left
+    console().print(table)
+    console().print(
+        f"{len(run.cells)} cells, {len(pending)} tasks to do: about {clock(total.seconds)} and "
+        f"{total.disk_bytes / 1e6:.1f} MB on {run.place.device} ({run.place.threads} threads), within a factor of two.",
+        highlight=False,
+    )
+
+
+def console() -> Console:
+    """Where verbs print."""
+    from rich.console import Console  # noqa: PLC0415 - not needed by --help
+
+    return Console()

@@ -1,0 +1,62 @@
+"""Claims and what became of them, with how long that has been so: the newest check on the run's machine."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.store import read_json
+from reports.claims import VERDICTS, Claim
+from reports.frames import Frames
+from reports.tables import Column, Entry, Row, Table, make_table
+
+COLUMNS = (
+    Column(key="word", title="Verdict", words=True),
+    Column(key="found", title="Found", words=True),
+    Column(key="asked", title="Asked", words=True),
+    Column(key="reason", title="Why", words=True),
+    Column(key="since", title="Since", words=True),
+    Column(key="source", title="Source", words=True),
+)
+COMMIT = 8
+"""Digits of a commit that are shown."""
+
+
+def claims_table(frames: Frames) -> Table | None:
+    """A row for each claim of the newest check; None where claims were never checked on this machine."""
+    own = frames.verdicts[frames.verdicts["machine_id"] == frames.run["machine_id"]]
+    if own.empty:
+        return None
+    latest = own[own["run_id"] == own.iloc[-1]["run_id"]]
+    rows = [_row(own[own["claim_id"] == claim_id]) for claim_id in latest["claim_id"]]
+    words = [row.entries["word"].text for row in rows]
+    counted = ", ".join(f"{words.count(word)} {word}" for word in VERDICTS)
+    return make_table(f"{len(rows)} claims: {counted}", COLUMNS, rows, notes=[NOTE], head="Claim")
+
+
+NOTE = (
+    "Counted figures decide the same on every machine. Times decide only where intervals, the noise between passes and "
+    "the controls of the session allow it."
+)
+
+
+def _row(history: pd.DataFrame) -> Row:
+    """Of one claim, whose verdicts are `history`, the newest last."""
+    last = history.iloc[-1]
+    claim = Claim.model_validate(read_json(last["claim"]))
+    told = {
+        "word": str(last["word"]),
+        "found": str(last["found"]),
+        "asked": f"{claim.quantity.replace('_', ' ')}: {claim.form} {claim.bounds}",
+        "reason": str(last["reason"]),
+        "since": _since(history),
+        "source": f"{claim.source} ({claim.origin})",
+    }
+    return Row(head=claim.id, note=claim.statement, entries={key: Entry(text=text) for key, text in told.items()})
+
+
+def _since(history: pd.DataFrame) -> str:
+    """The first of the newest checks that all came to the same word, and how many they are."""
+    changed = (history["word"] != history["word"].shift()).cumsum()
+    same = history[changed == changed.iloc[-1]]
+    day, commit = str(same.iloc[0]["started_at"])[:10], str(same.iloc[0]["commit_id"])[:COMMIT]
+    return f"{day}, commit {commit}, {len(same)} of {len(history)} checks"

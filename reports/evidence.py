@@ -1,0 +1,91 @@
+"""Evidence: the figures that claims are decided by, found by method, settings and way over any number of runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from reports.claims import Claim, Subject, Way
+from reports.frames import Frames
+from reports.race import Race, races
+
+OF_TRUNK = frozenset({"n_resblocks", "n_resgroups", "attention_every", "trunk", "res_scale"})
+"""Settings that an attention by itself does not see."""
+
+
+PREFIX = "counted_"
+"""How the metrics of exact figures begin."""
+
+
+class Figure(NamedTuple):
+    """One exact figure, and the attempt that found it."""
+
+    value: float
+    attempt: str
+
+
+class Place(NamedTuple):
+    """Where exact figures are looked up."""
+
+    method: str
+    way: Way
+    quantity: str
+    size: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """All exact figures of some runs, the latest of each; and what ran in turn."""
+
+    exact: Mapping[Place, list[tuple[Mapping[str, Any], Figure]]]
+    raced: tuple[Race, ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[Frames]) -> Evidence:
+        """That of `runs`, oldest first."""
+        exact: dict[Place, list[tuple[Mapping[str, Any], Figure]]] = {}
+        raced: list[Race] = []
+        for frames in runs:
+            for place, told, figure in counted(frames):
+                exact.setdefault(place, []).insert(0, (told, figure))
+            raced = [race for race in races(frames) if race.samples] + raced
+        return cls(exact=exact, raced=tuple(raced))
+
+    def figure(self, claim: Claim, subject: Subject, size: str) -> Figure | None:
+        """What was counted of `subject` at `size`, as often as the claim takes it."""
+        found = self.exact.get(Place(subject.method, claim.way, claim.quantity, size), ())
+        for told, figure in found:
+            if fits(subject, told, claim.way.scope):
+                return figure._replace(value=subject.times * figure.value)
+        return None
+
+
+def fits(subject: Subject, told: Mapping[str, Any], scope: str) -> bool:
+    """Whether what the store is `told` of a contender is the claim's subject: its settings, all else as released."""
+    unseen = OF_TRUNK if scope == "attention" else frozenset[str]()
+    asked = all(told["settings"].get(name) == value for name, value in subject.settings.items())
+    return told.get("method") == subject.method and asked and set(told["changed"]) <= {*subject.settings, *unseen}
+
+
+def counted(frames: Frames) -> Iterator[tuple[Place, Mapping[str, Any], Figure]]:
+    """Every exact figure of a run: where it is looked up, what the store was told of its contender, and itself."""
+    told = {cell: spec.get("contenders", {}) for cell, spec in _specs(frames)}
+    records = frames.records[frames.records["metric"].str.startswith(PREFIX) & frames.records["value"].notna()]
+    for row in records.to_dict("records"):
+        contender = told[row["cell_id"]][row["module"]]
+        place = _place(contender, frames.protocols[row["comparable"]], row["metric"], row["size"])
+        yield place, contender, Figure(float(row["value"]), str(row["attempt_id"]))
+
+
+def _specs(frames: Frames) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    cells = frames.tasks.drop_duplicates("cell_id")
+    return zip(cells["cell_id"], cells["cell_spec"], strict=True)
+
+
+def _place(contender: Mapping[str, Any], protocol: Mapping[str, Any], metric: str, size: str) -> Place:
+    return Place(str(contender["method"]), _way(protocol), metric.removeprefix(PREFIX), size)
+
+
+def _way(protocol: Mapping[str, Any]) -> Way:
+    return Way.model_validate({name: protocol[name] for name in Way.model_fields})
