@@ -86,11 +86,15 @@ class Lines:
 
 
 class Quiet(Lines):
-    """Says what fails, and nothing else of tasks: for many short ones."""
+    """Says how much there is to do and what fails, and nothing else of tasks: for many short ones, not estimated."""
+
+    def begin(self, run: Run) -> None:
+        """Say how much there is to do."""
+        wanted, pending = {task.key for cell in run.cells for task in cell.tasks}, len(run.pending())
+        self._say(f"{run.grid.name}: {len(wanted) - pending} of {len(wanted)} tasks are in the store, {pending} to do")
 
     def ended(self, cell: PlannedCell, outcome: Outcome) -> None:
         """A line of a failure."""
-        self.ended_count += 1
         if outcome.status is not Status.DONE:
             self._say(f"{_named(cell)} {told(outcome.task)}: {outcome.status} ({outcome.reason})")
 

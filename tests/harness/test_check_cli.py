@@ -106,7 +106,13 @@ def test_a_baseline_that_was_cheaper_fails_the_build_and_a_dearer_one_does_not(f
         file.write_text(text.replace(line, line.replace(f"macs {macs}", f"macs {other}")))
         assert compare(folder, file, "--markdown", told)[0] == code
         assert "| macs |" in told.read_text()
-        assert compare(folder, file, "--exact")[0] == 1
+
+
+def test_a_build_may_ask_that_nothing_differs(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fewer.txt"
+    file.write_text("\n".join((folder / "baseline.txt").read_text().splitlines()[:-1]))
+    code, said = compare(folder, file, "--exact")
+    assert (code, "4 new" in said) == (1, True), said
 
 
 def test_two_runs_are_compared_by_their_ids(folder: Path) -> None:

@@ -34,10 +34,11 @@ def run(folder: Path, fault: str, quantity: str = "macs") -> Frames:
 
 
 def test_a_clean_repetition_raises_nothing(tmp_path: Path) -> None:
-    before = figures([run(tmp_path / "before", "NONE")])
+    before, first = figures([run(tmp_path / "before", "NONE")]), counts("NONE", SIZES[1])
     for repetition in range(20):
         counts.cache_clear()
-        assert differences(before, figures([run(tmp_path / str(repetition), "NONE")])) == []
+        assert counts("NONE", SIZES[1]) == first, repetition
+    assert differences(before, figures([run(tmp_path / "after", "NONE")])) == []
     assert decide(PER_POSITION, Evidence.of([run(tmp_path / "again", "NONE")])).word == "supported"
 
 
