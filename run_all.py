@@ -208,7 +208,7 @@ def _figures(told: str, out: Path, store: str | None) -> Figures:
     from reports import baseline as baselines  # noqa: PLC0415
     from reports.frames import load as load_run  # noqa: PLC0415
 
-    if Path(told).is_file():
+    if Path(told).suffix or Path(told).is_file():
         return baselines.read(Path(told))
     opened = existing_store(out, store)
     return baselines.figures([load_run(opened, opened.run_id(told))])

@@ -51,7 +51,8 @@ def counted(made: Runner, spec: Spec) -> dict[str, float]:
 
 
 def counted_blank(contender: Contender, spec: Spec) -> dict[str, float]:
-    """The same of a contender that nobody need build, at any size, as a CPU computes it."""
+    """The same of a contender that nobody need build, at any size, as a CPU computes it; tf32 multiplies as fp32."""
+    spec = {**spec, "precision": "fp32"} if spec["precision"] == "tf32" else spec
     with FakeTensorMode(allow_non_fake_inputs=True):
         return _counted(blank_runner(contender, spec["scope"], spec["size"], spec["batch"]), spec, "cpu")
 

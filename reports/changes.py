@@ -6,6 +6,7 @@ Counted figures are `reports.compare`'s: any difference is one. Here a differenc
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -41,15 +42,8 @@ class Change:
     @property
     def cells(self) -> tuple[str, ...]:
         """The row of a table."""
-        return (
-            self.method,
-            self.where,
-            self.quantity,
-            significant(self.before, 5),
-            significant(self.after, 5),
-            self.told,
-            self.word,
-        )
+        values = ("" if math.isnan(value) else significant(value, 5) for value in (self.before, self.after))
+        return (self.method, self.where, self.quantity, *values, self.told, self.word)
 
 
 HEAD = ("method", "where", "quantity", "before", "after", "difference", "")
@@ -74,7 +68,8 @@ def _quality(before: Frames, after: Frames) -> Iterator[Change]:
     for old in qualities(before):
         new = later.get((old.scale, old.dataset, old.comparable))
         for label in old.labels:
-            yield _of_images(label, old, new) if new and label in new.labels else _gone(label, old)
+            pairs = _pairs(label, old, new) if new and label in new.labels else np.zeros((0, 2))
+            yield _of_images(label, old.title, pairs) if len(pairs) else _gone(label, old)
 
 
 def _gone(label: str, old: Quality) -> Change:
@@ -84,8 +79,13 @@ def _gone(label: str, old: Quality) -> Change:
     return Change(method=label, where=old.title, quantity="PSNR-Y", told=told, word="gone", **means)
 
 
-def _of_images(label: str, old: Quality, new: Quality) -> Change:
-    pairs = pd.concat([old.images[label], new.images[label]], axis=1, join="inner").dropna().to_numpy(float)
+def _pairs(label: str, old: Quality, new: Quality) -> Floats:
+    """PSNR-Y of the images that both scored, before and after `[images 2]`."""
+    found: Floats = pd.concat([old.images[label], new.images[label]], axis=1, join="inner").dropna().to_numpy(float)
+    return found
+
+
+def _of_images(label: str, where: str, pairs: Floats) -> Change:
     differences: Floats = pairs[:, 1] - pairs[:, 0]
     mean, within = float(differences.mean()), mean_interval(differences)
     interval = f" ({fixed(within.low, 3)} to {fixed(within.high, 3)})" if within else ""
@@ -96,7 +96,7 @@ def _of_images(label: str, old: Quality, new: Quality) -> Change:
         word = "better" if mean > 0.0 else "worse"
     means = {"before": float(pairs[:, 0].mean()), "after": float(pairs[:, 1].mean())}
     what = f"{fixed(mean, 3)} dB{interval}"
-    return Change(method=label, where=old.title, quantity="PSNR-Y", told=what, word=word, **means)
+    return Change(method=label, where=where, quantity="PSNR-Y", told=what, word=word, **means)
 
 
 def _time(before: Frames, after: Frames) -> Iterator[Change]:

@@ -10,10 +10,8 @@ from reports.claims import Claim, Subject, Way
 from reports.frames import Frames
 from reports.race import Race, races
 
-OF_TRUNK = frozenset({"n_resblocks", "n_resgroups", "attention_every", "trunk", "res_scale"})
+OF_TRUNK = frozenset({"n_resblocks", "n_resgroups", "attention_every", "trunk"})
 """Settings that an attention by itself does not see."""
-
-
 PREFIX = "counted_"
 """How the metrics of exact figures begin."""
 

@@ -129,6 +129,7 @@ def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("nothing")
     for arguments, told in (
         ((tmp_path / "none.txt",), "is no baseline"),
+        ((tmp_path / "absent.txt",), "cannot read"),
         (("feedbeef",), "no run begins with"),
     ):
         code, said = compare(folder, *arguments)

@@ -63,6 +63,10 @@ def test_a_size_that_nothing_could_run_at_is_counted_all_the_same(
     assert frame["counted_peak_bytes"] > 4 * (4320 * 7680) ** 2
 
 
+def test_tf32_is_counted_without_a_gpu_as_fp32() -> None:
+    assert counted_blank(contender(), SPEC | {"precision": "tf32"}) == counted_blank(contender(), SPEC)
+
+
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("scope", ["attention", "network"])
 @pytest.mark.parametrize("name", NETWORKS)

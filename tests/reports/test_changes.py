@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.store import Store
-from reports.changes import Change, changes
+from reports.changes import Change, changes, told
 from reports.frames import Frames, load
 from tests.reports.races import SIZES, frames_of
 from tests.stores import Plan, add_run
@@ -79,7 +79,15 @@ def test_a_wrong_crop_is_another_protocol_and_the_old_scores_are_gone(tmp_path: 
     records = before.records.assign(comparable="cropped " + before.records["comparable"])
     found = changes(before, dataclasses.replace(before, records=records, protocols=protocols))
     assert {each.word for each in found} == {"gone"}
+    assert told(found).row_count == len(found)
+    assert all(each.cells[4] == "" for each in found), "there is nothing after"
     assert len(found) == len(changes(before, before))
+
+
+def test_scores_of_other_images_are_gone(tmp_path: Path) -> None:
+    before = scored(tmp_path, "before")
+    records = before.records.assign(image="another " + before.records["image"].astype("string"))
+    assert {each.word for each in changes(before, dataclasses.replace(before, records=records))} == {"gone"}
 
 
 @pytest.mark.parametrize("loss", [0.3, -0.3])
