@@ -5,6 +5,7 @@ Without an argument: run the default grid on the built-in images and write the r
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -13,41 +14,38 @@ import typer
 
 from harness.data import app as data
 from harness.errors import UserError
-from harness.verbs import (
+from harness.options import (
     DEFAULT_OUT,
+    FAILED,
     GRIDS,
+    INTERRUPTED,
     STORE_FILE,
+    USER_MISTAKE,
     Device,
     GridFile,
     Grids,
     Out,
-    RunId,
     StoreUrl,
     Threads,
     console,
-    cost,
-    counted,
     existing_store,
-    export,
     grid_file,
-    load,
-    plan,
-    verify,
 )
+from harness.verbs import cost, counted, load, plan, verify
+from reports.verbs import export, report, show, tell_report
 
 if TYPE_CHECKING:
     from harness.records import Outcome
-    from harness.store import Store
     from reports.baseline import Figures
-
-USER_MISTAKE, FAILED, INTERRUPTED = 2, 1, 130
+    from reports.sides import Finder
 
 app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=True, pretty_exceptions_enable=False)
 baseline = typer.Typer(help="Exact costs as a text file that belongs in version control.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(baseline, name="baseline")
-for verb in (plan, export, load, cost, verify):
+for verb in (plan, load, cost, verify, report, export):
     app.command()(verb)
+baseline.command()(show)
 
 
 @app.callback()
@@ -81,23 +79,11 @@ def run(
         console().print("Interrupted; the same command goes on from here.")
     finally:
         watcher.close()
-    _write_report(prepared.store, run_id, out)
+    tell_report(prepared.store, run_id, out)
     if outcomes is None:
         raise typer.Exit(INTERRUPTED)
     if any(outcome.status in {"error", "timeout"} for outcome in outcomes):
         raise typer.Exit(FAILED)
-
-
-@app.command()
-def report(
-    out: Out = DEFAULT_OUT,
-    store: StoreUrl = None,
-    run_id: RunId = None,
-    page: Annotated[Optional[Path], typer.Option(help="File to write; default: report.html in the out folder.")] = None,  # noqa: UP045
-) -> None:
-    """Write the page of a run from the store alone."""
-    opened = existing_store(out, store)
-    _write_report(opened, opened.run_id(run_id), out, page)
 
 
 @app.command()
@@ -107,7 +93,7 @@ def check(
     out: Out = DEFAULT_OUT,
     store: StoreUrl = None,
 ) -> None:
-    """Decide what papers claim of cost: count what is not counted yet, judge, and fail if a claim that stood falls."""
+    """Decide what papers claim: count what is not counted yet, judge, and fail if a claim that stood falls."""
     from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
     from reports import check as checking  # noqa: PLC0415
     from reports.claims import CLAIMS, read_claims  # noqa: PLC0415
@@ -142,40 +128,64 @@ def save(
     console().print(f"{len(found)} lines written to {file}", highlight=False)
 
 
-@baseline.command()
-def show(file: Annotated[Path, typer.Argument(help="A baseline file.")]) -> None:
-    """Print a baseline as a table."""
-    from reports import baseline as baselines  # noqa: PLC0415
-
-    console().print(baselines.table(baselines.read(file)))
-
-
 @app.command()
 def compare(
-    before: Annotated[str, typer.Argument(help="A baseline file, or a run: its id or the beginning of it.")],
+    before: Annotated[str, typer.Argument(help="A baseline file, a run's id or its beginning, a commit, a store.")],
     after: Annotated[Optional[str], typer.Argument(help="The same; default: what the present code costs.")] = None,  # noqa: UP045
     *,
     grids: Grids = None,
     out: Out = DEFAULT_OUT,
     store: StoreUrl = None,
     markdown: Annotated[Optional[Path], typer.Option(help="Also write the differences as Markdown.")] = None,  # noqa: UP045
-    exact: Annotated[bool, typer.Option("--exact", help="Fail on any difference, not only on worse.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Fail on any exact difference, not only on worse.")] = False,
 ) -> None:
-    """Compare exact costs, and of two runs also quality and time; fail if anything became worse or is gone."""
-    from reports import compare as comparing  # noqa: PLC0415
+    """Compare exact costs, and of runs also scores and times; fail if anything became worse or is gone."""
+    from harness.grid import read_grid  # noqa: PLC0415 - pandas is not needed by --help
+    from reports import changes, sides  # noqa: PLC0415
     from reports.check import write  # noqa: PLC0415
 
-    old = _figures(before, out, store)
-    new = _exact(grids, out, store) if after is None else _figures(after, out, store)
-    found, compared = comparing.differences(old, new), sum(map(len, old.values()))
-    if found:
-        console().print(comparing.table(found))
-    console().print(comparing.summary(found, compared), highlight=False)
+    finder = _finder(grids, out, store)
+    old = finder.side(before)
+    new = finder.side(after) if after else sides.Side(told="the present code", exact=_exact(grids, out, store))
+    asked = [limit for grid in grids or () for limit in read_grid(grid_file(grid)).thresholds]
+    found = sides.compared(old, new, asked)
+    if changes.noteworthy(found.changes):
+        console().print(changes.told(found.changes))
+    for line in (changes.summary(found.changes, found.equal), *found.remarks):
+        console().print(line, highlight=False)
     if markdown:
-        write(markdown, comparing.markdown(found, compared))
-    fell = _measured_fell(before, after, out, store)
-    if fell or any(exact or each.change in comparing.BAD for each in found):
+        write(markdown, changes.markdown(found.changes, found.equal, found.remarks))
+    if any(each.word in changes.BAD or (exact and each.rule == "exact") for each in found.changes):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def track(
+    since: Annotated[str, typer.Option(help="Commit to begin with: an id, a branch, a tag.")],
+    until: Annotated[str, typer.Option(help="Commit to end with.")] = "HEAD",
+    grids: Grids = None,
+    out: Out = DEFAULT_OUT,
+    bisect: Annotated[bool, typer.Option("--bisect", help="Between two commits, look only where they differ.")] = False,
+) -> None:
+    """Find the commits at which exact costs changed; each is counted by its own code, in a worktree of its own."""
+    from harness import history, machine  # noqa: PLC0415 - not needed by --help
+    from reports import track as tracks  # noqa: PLC0415 - drawing libraries take a second
+    from reports.track_page import write_track  # noqa: PLC0415
+
+    def count(commit: history.Commit) -> Figures | str:
+        say(f"{commit.short} {commit.subject}")
+        try:
+            return tracks.figures_of(history.baseline_of(commit, out / "track", [*map(grid_file, grids or ())]))
+        except history.UncountedError as reason:
+            return str(reason)
+
+    say = functools.partial(console().print, markup=False, highlight=False, soft_wrap=True)
+    found = tracks.track(history.commits(since, until), count, bisect=bisect)
+    page = write_track(found, f"torch {machine.versions()['torch']}", out)
+    if found.steps:
+        console().print(tracks.table(found))
+    for line in (*tracks.remarks(found), found.summary, f"Report: {page}"):
+        say(line)
 
 
 @app.command("import")
@@ -190,60 +200,45 @@ def import_benchmarks(
 
     found = read(file)
     opened = Store(store or str(out / STORE_FILE))
-    _write_report(opened, keep(opened, found, f"python run_all.py import {file.name}"), out, out / "benchmarks.html")
+    tell_report(opened, keep(opened, found, f"python run_all.py import {file.name}"), out, out / "benchmarks.html")
 
 
 def _exact(grids: list[Path] | None, out: Path, store: str | None) -> Figures:
-    """What the present code costs, counted where it is not in the store yet."""
+    """What the present code costs, counted where it is not in the store yet; half of it would pass for less."""
     from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
     from reports.baseline import figures  # noqa: PLC0415
+    from reports.failures import failure_lines  # noqa: PLC0415
     from reports.frames import load as load_run  # noqa: PLC0415
 
     runs, opened = counted(grids, out, store), Store(store or str(out / STORE_FILE))
-    return figures(load_run(opened, run_id) for run_id in runs)
+    loaded = [load_run(opened, run_id) for run_id in runs]
+    if failed := [line for frames in loaded for line in failure_lines(frames)]:
+        for line in ("Not everything could be counted:", *failed):
+            console().print(line, markup=False, highlight=False)
+        raise typer.Exit(FAILED)
+    return figures(loaded)
 
 
-def _figures(told: str, out: Path, store: str | None) -> Figures:
-    """Those of a baseline file, or of a run in the store."""
-    from reports import baseline as baselines  # noqa: PLC0415
-    from reports.frames import load as load_run  # noqa: PLC0415
+def _finder(grids: list[Path] | None, out: Path, store: str | None) -> Finder:
+    """Finds the sides of comparisons in the store, if there is one, and among commits."""
+    from harness import history  # noqa: PLC0415 - not needed by --help
+    from reports.baseline import read  # noqa: PLC0415
+    from reports.sides import Finder  # noqa: PLC0415
 
-    if Path(told).suffix or Path(told).is_file():
-        return baselines.read(Path(told))
-    opened = existing_store(out, store)
-    return baselines.figures([load_run(opened, opened.run_id(told))])
+    def commit(revision: str) -> str | None:
+        try:
+            return history.commit(revision).id
+        except UserError:
+            return None
 
+    def count(commit_id: str) -> Figures:
+        try:
+            return read(history.baseline_of(history.commit(commit_id), out / "track", [*map(grid_file, grids or ())]))
+        except history.UncountedError as error:
+            raise UserError(f"commit {commit_id} cannot be counted: {error}") from error
 
-def _measured_fell(before: str, after: str | None, out: Path, store: str | None) -> bool:
-    """Say what changed in quality and time between two runs; returns whether any became worse or is gone."""
-    from reports.changes import BAD, changes, told  # noqa: PLC0415 - pandas is not needed by --help
-    from reports.frames import load as load_run  # noqa: PLC0415
-
-    if after is None or Path(before).is_file() or Path(after).is_file():
-        return False
-    opened = existing_store(out, store)
-    found = changes(*(load_run(opened, opened.run_id(run)) for run in (before, after)))
-    words = [each.word for each in found]
-    if set(words) - {"within noise"}:
-        console().print(told(found))
-    console().print(
-        f"{len(words)} scores and times compared: {words.count('within noise')} within noise.", highlight=False
-    )
-    return not BAD.isdisjoint(words)
-
-
-def _write_report(store: Store, run_id: str, out: Path, page: Path | None = None) -> None:
-    """Write the page and say where it is, what it finds, and what failed."""
-    from reports import write_report  # noqa: PLC0415 - drawing libraries take a second
-
-    summary = write_report(store, run_id, page or out / "report.html")
-    say = console().print
-    for title, lines in (("Findings", summary.findings), ("Failed", summary.failures)):
-        if lines:
-            say(f"\n{title}", style="bold")
-        for line in lines:
-            say(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    say(f"\nReport: {summary.path}", markup=False, highlight=False, soft_wrap=True)
+    opened = existing_store(out, store) if store or (out / STORE_FILE).is_file() else None
+    return Finder(store=opened, commit=commit, count=count)
 
 
 if __name__ == "__main__":

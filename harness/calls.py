@@ -18,6 +18,7 @@ from harness.contenders import Contender, Runner, blank_runner
 from harness.inference import autocast, tiled
 from harness.profile.audit import Audit
 from harness.profile.cost import FLOPS_PER_MAC, FORMULAS, module_macs
+from harness.profile.learning import Learning
 from harness.profile.memory import LiveBytes
 from methods.interface import NonLocal, attention_loss, attention_modules
 
@@ -40,6 +41,8 @@ def call_of(made: Runner, spec: Spec, device: str) -> Call:
 
 def counted(made: Runner, spec: Spec) -> dict[str, float]:
     """By metric: MACs and bytes moved of one call, its peak of live tensors beyond weights and input, parameters.
+
+    Of a training step also how many trainable parameters no gradient reaches, and the size of buffers that it writes.
 
     Every operation's distinct bytes read and written are moved, each operation by itself; views are free. A first call
     is not counted: a module that learns from its first input, such as k-means, does so there, in a copy.
@@ -64,14 +67,18 @@ def _counted(made: Runner, spec: Spec, device: str) -> dict[str, float]:
         call_of(made, spec, device),
     )
     call()
-    with LiveBytes(made.module) as live, moved, counter:
+    with LiveBytes(made.module) as live, Learning(made.module) as learning, moved, counter:
         call()
-    return _inside(made.module, counter, spec) | {
-        "counted_macs": counter.get_total_flops() / FLOPS_PER_MAC,
-        "counted_moved_bytes": float(sum(row.moved_bytes for row in moved.uncounted)),
-        "counted_peak_bytes": float(live.peak),
-        "counted_parameters": float(sum(p.numel() for p in made.module.parameters())),
-    }
+    return (
+        _inside(made.module, counter, spec)
+        | _untouched(learning, spec)
+        | {
+            "counted_macs": counter.get_total_flops() / FLOPS_PER_MAC,
+            "counted_moved_bytes": float(sum(row.moved_bytes for row in moved.uncounted)),
+            "counted_peak_bytes": float(live.peak),
+            "counted_parameters": float(sum(p.numel() for p in made.module.parameters())),
+        }
+    )
 
 
 def _inside(module: nn.Module, counter: FlopCounterMode, spec: Spec) -> dict[str, float]:
@@ -81,6 +88,14 @@ def _inside(module: nn.Module, counter: FlopCounterMode, spec: Spec) -> dict[str
         return {}
     macs = module_macs(counter, module)
     return {"counted_attention_macs": float(sum(macs.get(name, 0) for name in attentions))}
+
+
+def _untouched(learning: Learning, spec: Spec) -> dict[str, float]:
+    """Of a training step after the first."""
+    if spec["mode"] != "training":
+        return {}
+    idle, written = learning.idle_parameters, learning.moved_buffers
+    return {"counted_idle_parameters": float(idle), "counted_moved_buffers": float(written)}
 
 
 def _infer(module: nn.Module, x: Tensor, spec: Spec) -> None:

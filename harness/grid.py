@@ -32,6 +32,7 @@ from harness.grid_tables import (
     Scalar,
     Sweep,
     Table,
+    Threshold,
     TrainBudget,
     listed,
 )
@@ -75,6 +76,7 @@ class Grid(Table):
     limits: Limits = Field(default_factory=Limits)
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1, strict=False)]
     exclude: Annotated[tuple[dict[str, Sweep[Scalar]], ...], Field(strict=False)] = ()
+    thresholds: Annotated[tuple[Threshold, ...], Field(strict=False)] = ()
 
     @pydantic.field_validator("train")
     @classmethod

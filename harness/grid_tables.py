@@ -150,6 +150,35 @@ class Race(Table):
     _tilings = pydantic.field_validator("tiling")(checked_tilings)
 
 
+class Threshold(Table):
+    """By how much a figure may become worse before `compare` fails: all figures of a metric, or fewer of them.
+
+    `allow` is in the metric's own unit for scores, a share of what it was for costs and `time` (0.05: 5 %). `method` is
+    a name of the catalogue or the label of a row, `at` input sizes or test sets.
+    """
+
+    metric: Literal[
+        "psnr_y",
+        "ssim_y",
+        "psnr_y_rounded",
+        "psnr_rgb_div2k",
+        "lpips",
+        "dists",
+        "time",
+        "macs",
+        "attention_macs",
+        "moved_bytes",
+        "peak_bytes",
+        "parameters",
+        "idle_parameters",
+        "moved_buffers",
+    ]
+    allow: Annotated[float, Field(ge=0)]
+    method: str | None = None
+    scale: Literal[2, 3, 4] | None = None
+    at: Sweep[str] | None = None
+
+
 class Limits(Table):
     """When a task is ended from outside, in seconds."""
 
@@ -229,5 +258,6 @@ TABLES: Mapping[str, type[Table]] = {
     "count": Count,
     "race": Race,
     "limits": Limits,
+    "thresholds": Threshold,
     "methods": MethodEntry,
 }

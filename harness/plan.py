@@ -30,6 +30,7 @@ from harness.precisions import check_precisions
 from harness.records import Kind, Task, fingerprint
 from harness.resolve import Resolved, cell_view, check_trunk, label_view, resolve
 from harness.sources import code_version
+from harness.thresholds import check_thresholds
 from harness.twins import Twin, control_of, twin_of
 
 CODE: Mapping[Kind, str] = {
@@ -80,7 +81,7 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
 
     Raises:
         UserError: an unknown method, setting, data set, twin or weights file, a value that a method refuses, a
-            precision that the machine lacks, an exclusion that names nothing.
+            precision that the machine lacks, an exclusion or a threshold that names nothing.
     """
     try:
         data_names(grid)
@@ -90,6 +91,7 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
         check_trunk(grid, resolved)
         check_exclusions(grid.exclude, [cell_view(cell) for cell in resolved])
         named = labels([(cell.title, label_view(cell)) for cell in resolved])
+        check_thresholds(grid, {*named, *(cell.cell.method for cell in resolved)})
         planned = _Planner(grid, machine, dict(zip([cell.key for cell in resolved], named, strict=True)), resolved)
         cells = [*(planned.cell(cell) for cell in resolved), *planned.sessions()]
     except ValueError as error:

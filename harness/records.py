@@ -96,6 +96,10 @@ METRICS: Mapping[str, Metric] = {
     "counted_moved_bytes": Metric(title="Bytes moved by a call's operations", unit="B", better="lower", digits=0),
     "counted_peak_bytes": Metric(title="Peak memory of a call, counted", unit="B", better="lower", digits=0),
     "counted_parameters": Metric(title="Parameters of what is called", unit="", better="lower", digits=0),
+    "counted_idle_parameters": Metric(
+        title="Trainable parameters that no gradient reaches", unit="", better="lower", digits=0
+    ),
+    "counted_moved_buffers": Metric(title="Elements of buffers that training moves", unit="", better=None, digits=0),
     "ceiling_macs_per_s": Metric(title="MACs a second of a matrix product", unit="/s", better="higher", digits=0),
     "ceiling_bytes_per_s": Metric(title="Bytes a second of a copy", unit="B/s", better="higher", digits=0),
     "load_average": Metric(title="Load average of the machine", unit="", better="lower"),

@@ -1,4 +1,4 @@
-"""Verbs of the command line that need the harness alone; `run_all.py` holds those that also write reports.
+"""Verbs of the command line that need the harness alone; `run_all.py` holds those that need reports as well.
 
 Heavy libraries are imported when a verb runs: `--help` needs none of them.
 """
@@ -6,43 +6,30 @@ Heavy libraries are imported when a verb runs: `--help` needs none of them.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from harness.errors import UserError
+from harness.options import (
+    DEFAULT_OUT,
+    EXACT,
+    FAILED,
+    GRIDS,
+    Device,
+    GridFile,
+    Out,
+    StoreUrl,
+    Threads,
+    console,
+    grid_file,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.run import Run
-    from harness.store import Store
 
 REFERENCES = Path(__file__).parents[1] / "tests" / "golden"
-GRIDS = Path(__file__).with_name("grids")
-EXACT = (Path("exact"), Path("exact-networks"))
-"""Grids that count what claims and baselines are about."""
-GridFile = Annotated[Path, typer.Argument(help="Grid file (TOML); a bare name is looked up in harness/grids/.")]
-Out = Annotated[Path, typer.Option(help="Folder for store, cache, logs and report.")]
-StoreUrl = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads this form
-    typer.Option("--store", help="SQLite file, or postgresql+psycopg://…; default: store.sqlite in the out folder."),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one.")]
-Threads = Annotated[Optional[int], typer.Option(min=1, help="CPU threads; default: all cores.")]  # noqa: UP045
-RunId = Annotated[Optional[str], typer.Option("--run", help="Id of a run, or its beginning; default: the newest.")]  # noqa: UP045
-Grids = Annotated[Optional[list[Path]], typer.Option("--grid", help="Grid that counts; repeatable; default: ours.")]  # noqa: UP045
-DEFAULT_OUT, STORE_FILE = Path("out"), "store.sqlite"
-
-
-class Form(enum.StrEnum):
-    """File formats of an export."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
 
 
 def load(
@@ -107,7 +94,7 @@ def verify(
     failed = sum(not parity.passed for parity in found)
     console().print(f"{len(found) - failed} of {len(found)} agree.", highlight=False)
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def plan(
@@ -124,27 +111,6 @@ def plan(
     print_plan(prepare(grid_file(grid), Place.of(out, store, device, threads), dry=True))
 
 
-def export(
-    file: Annotated[Path, typer.Argument(help="File to write.")],
-    out: Out = DEFAULT_OUT,
-    store: StoreUrl = None,
-    form: Annotated[Form | None, typer.Option("--format", help="csv or parquet; default: by the file's name.")] = None,
-    run_id: RunId = None,
-) -> None:
-    """Write every number of the store, or of one run, to a CSV or Parquet file."""
-    chosen = form or next((f for f in Form if file.suffix == f".{f}"), None)
-    if chosen is None:
-        raise UserError(f"cannot tell the format of {file}: name it .csv or .parquet, or give --format")
-    opened = existing_store(out, store)
-    frame = opened.measurements(opened.run_id(run_id) if run_id else None)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if chosen is Form.CSV:
-        frame.to_csv(file, index=False)
-    else:
-        frame.to_parquet(file, index=False)
-    console().print(f"{len(frame):,} records written to {file}", highlight=False)
-
-
 def counted(grids: list[Path] | None, out: Path, store: str | None) -> list[str]:
     """Run grids that only count, which needs no GPU; returns the runs' ids."""
     from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
@@ -158,28 +124,6 @@ def counted(grids: list[Path] | None, out: Path, store: str | None) -> list[str]
         prepared.proceed(found[-1], Quiet(console()))
         prepared.store.close()
     return found
-
-
-def grid_file(path: Path) -> Path:
-    """The grid file at `path`, or the one of that name that comes with nlbench."""
-    shipped = GRIDS / path.with_suffix(".toml").name
-    return shipped if not path.is_file() and path.parent == Path() and shipped.is_file() else path
-
-
-def existing_store(out: Path, store: str | None) -> Store:
-    """The store that options name.
-
-    Raises:
-        UserError: there is none yet.
-    """
-    from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
-
-    file = out / STORE_FILE
-    if store is None and not file.is_file():
-        raise UserError(
-            f"no store at {file}: run a grid first, or name the store with --store or its folder with --out"
-        )
-    return Store(store or str(file))
 
 
 def print_plan(run: Run) -> None:
@@ -205,10 +149,3 @@ def print_plan(run: Run) -> None:
         f"{total.disk_bytes / 1e6:.1f} MB on {run.place.device} ({run.place.threads} threads), within a factor of two.",
         highlight=False,
     )
-
-
-def console() -> Console:
-    """Where verbs print."""
-    from rich.console import Console  # noqa: PLC0415 - not needed by --help
-
-    return Console()

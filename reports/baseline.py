@@ -7,6 +7,7 @@ What stands in braces are the settings that are not as released.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from reports.frames import Frames, positions
 
 FIRST = "# nlbench baseline of exact costs"
 SEPARATOR = " | "
+SCALE = re.compile(r" x(\d)\b")
 
 
 class Key(NamedTuple):
@@ -29,6 +31,12 @@ class Key(NamedTuple):
     subject: str
     way: str
     size: str
+
+    @property
+    def scale(self) -> int:
+        """Of networks; 0 of attentions."""
+        found = SCALE.search(self.way)
+        return int(found[1]) if found else 0
 
 
 Figures = Mapping[Key, Mapping[str, float]]

@@ -13,6 +13,7 @@ from rich.table import Table
 from harness.records import canonical
 from harness.store import Store
 from reports.claims import Claim
+from reports.claims_table import asked
 from reports.evidence import Evidence
 from reports.frames import newest
 from reports.verdicts import Verdict, decide
@@ -25,7 +26,7 @@ WHERE run.machine_id = (SELECT machine_id FROM run WHERE id = :run) ORDER BY run
 
 def check(store: Store, claims: Sequence[Claim]) -> list[Verdict]:
     """A verdict on each of `claims`, by the newest figures of every grid in the store."""
-    evidence = Evidence.of([*newest(store, "count"), *newest(store, "race")])
+    evidence = Evidence.of([*newest(store, "count"), *newest(store, "race")], newest(store, "evaluate"))
     return [decide(claim, evidence) for claim in claims]
 
 
@@ -82,7 +83,7 @@ def write(path: Path, text: str) -> None:
 
 def _sentence(verdict: Verdict) -> str:
     claim = verdict.claim
-    told = (verdict.found, f"asked: {claim.quantity.replace('_', ' ')}, {claim.form} {claim.bounds}", verdict.reason)
+    told = (verdict.found, f"asked: {asked(claim)}", verdict.reason)
     return "; ".join(part for part in told if part)
 
 

@@ -1,7 +1,8 @@
-"""Claims: statements about what attention costs, phrased so that figures can decide them.
+"""Claims: statements about what attention costs and how good it is, phrased so that figures can decide them.
 
-A claim names a method (and whom it is compared with), a quantity, the sizes, and a form with bounds: an exponent of n,
-a ratio, a value, or the size from which one is cheaper than the other. `claims.toml` holds ours, each with its source.
+A claim names a method (and whom it is compared with), a quantity, the sizes or test sets, and a form with bounds: an
+exponent of n, a ratio, a value, the size from which one is cheaper than the other, or a gain in dB. `claims.toml` holds
+ours, each with its source.
 """
 
 from __future__ import annotations
@@ -9,19 +10,32 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic import Field
 
+from datasets.manifest import names
+from datasets.naming import nearest
 from harness.errors import UserError
 
 CLAIMS = Path(__file__).with_name("claims.toml")
 VERDICTS = ("supported", "contradicted", "undecided")
 Word = Literal["supported", "contradicted", "undecided"]
 Scalar = bool | int | float | str
-EXACT = ("macs", "attention_macs", "moved_bytes", "peak_bytes", "parameters")
+CountedQuantity = Literal[
+    "macs", "attention_macs", "moved_bytes", "peak_bytes", "parameters", "idle_parameters", "moved_buffers"
+]
+TimedQuantity = Literal["time", "attention_time"]
+ScoredQuantity = Literal["psnr_y", "ssim_y"]
+EXACT: tuple[str, ...] = get_args(CountedQuantity)
 """Quantities that are counted: the same on every machine."""
+SCORED: tuple[str, ...] = get_args(ScoredQuantity)
+"""Quantities of quality: means over test sets."""
+PAIRED = frozenset({"ratio", "crossover", "gain"})
+"""Forms that compare with another subject."""
+SHORTEST = 300_000
+"""Steps of EDSR's released training (300 epochs of 1,000), the shortest of the networks that are compared here."""
 Size = Annotated[str, Field(pattern=r"^[1-9]\d*x[1-9]\d*$")]
 
 
@@ -58,11 +72,28 @@ class Way(_Table):
         return self
 
 
+class Scoring(_Table):
+    """On which test sets a network is scored, how its images are cut, and from how many training steps on it counts."""
+
+    data: Annotated[tuple[str, ...], Field(min_length=1)]
+    tiling: Literal["whole", "chop"] = "whole"
+    least_steps: Annotated[int, Field(ge=1)] = SHORTEST
+
+    @pydantic.field_validator("data")
+    @classmethod
+    def _known(cls, data: tuple[str, ...]) -> tuple[str, ...]:
+        for name in data:
+            if name not in names():
+                raise ValueError(f"unknown data set {name!r}: {nearest(name, names())}")
+        return data
+
+
 class Claim(_Table):
     """A statement, whose it is, and what would decide it. `verdict` is what it came to when it was last looked at.
 
-    `low` and `high` bound the exponent of n, the ratio to `against`, the value, or the n from which the method is
-    cheaper than `against`; one of them may be open. `origin` tells what is published from what follows from the code.
+    `low` and `high` bound the exponent of n, the ratio to `against`, the value, the n from which the method is cheaper
+    than `against`, or its gain over that in dB; one of them may be open. A claim about quality has `scoring`, any other
+    has `sizes`. `origin` tells what is published from what follows from the code.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
@@ -72,9 +103,10 @@ class Claim(_Table):
     subject: Subject
     against: Subject | None = None
     way: Way = Field(default_factory=Way)
-    quantity: Literal["macs", "attention_macs", "moved_bytes", "peak_bytes", "parameters", "time", "attention_time"]
-    form: Literal["exponent", "ratio", "value", "crossover"]
-    sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
+    quantity: Literal[CountedQuantity, TimedQuantity, ScoredQuantity]
+    form: Literal["exponent", "ratio", "value", "crossover", "gain"]
+    sizes: tuple[Size, ...] = ()
+    scoring: Scoring | None = None
     low: float | None = None
     high: float | None = None
     verdict: Word | None = None
@@ -83,10 +115,25 @@ class Claim(_Table):
     def _falsifiable(self) -> Claim:
         if self.low is None and self.high is None:
             raise ValueError("a claim without low and high cannot be wrong")
-        if (self.against is not None) != (self.form in {"ratio", "crossover"}):
-            raise ValueError("against goes with the forms ratio and crossover, and only with them")
+        if (self.against is not None) != (self.form in PAIRED):
+            raise ValueError("against goes with the forms ratio, crossover and gain, and only with them")
         if self.form in {"exponent", "crossover"} and len(self.sizes) < 2:  # noqa: PLR2004 - a line needs two points
             raise ValueError(f"the form {self.form} needs two sizes or more")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _sizes_or_data(self) -> Claim:
+        quality = self.quantity in SCORED
+        if (self.scoring is not None, not self.sizes) != (quality, quality):
+            raise ValueError(
+                f"{self.quantity} is of {'data, and not of sizes' if quality else 'sizes, and not of data'}"
+            )
+        if quality and (self.way.scope, self.way.mode, self.way.batch) != ("network", "inference", 1):
+            raise ValueError(f"{self.quantity} is of networks, in inference, image by image")
+        if quality and self.form not in {"value", "gain"}:
+            raise ValueError(f"{self.quantity} takes the forms value and gain, not {self.form}")
+        if self.form == "gain" and self.quantity != "psnr_y":
+            raise ValueError(f"a gain is one of psnr_y, in dB, not of {self.quantity}")
         return self
 
     @property
@@ -98,10 +145,15 @@ class Claim(_Table):
         """Whether `value` is within the bounds."""
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
+    def excludes(self, low: float, high: float) -> bool:
+        """Whether no value from `low` to `high` is within the bounds."""
+        return (self.low is not None and high < self.low) or (self.high is not None and low > self.high)
+
     @property
     def bounds(self) -> str:
         """The bounds in words."""
-        low, high = ("" if bound is None else f"{bound:,.10g}" for bound in (self.low, self.high))
+        told = ("" if bound is None else f"{bound:,.10g}" for bound in (self.low, self.high))
+        low, high = (each.replace(",", "\u202f") for each in told)
         if low == high:
             return f"exactly {low}"
         return f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}"
@@ -125,11 +177,11 @@ def read_claims(path: Path = CLAIMS) -> tuple[Claim, ...]:
 
 
 def _claim(table: Mapping[str, Any], number: int) -> Claim:
-    """Keys of subject and way stand in the claim itself: there is one of each."""
+    """Keys of subject, way and scoring stand in the claim itself: there is one of each."""
     flat = dict(table)
     held = {name: {key: flat.pop(key) for key in fields if key in flat} for name, fields in HELD.items()}
     try:
-        return Claim.model_validate(flat | held)
+        return Claim.model_validate(flat | {name: keys for name, keys in held.items() if keys})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part not in HELD)
@@ -137,4 +189,8 @@ def _claim(table: Mapping[str, Any], number: int) -> Claim:
         raise ValueError(f"claim {table.get('id', number)}{': ' + place if place else ''}: {told}") from error
 
 
-HELD = {"subject": ("method", "settings", "times"), "way": ("scope", "scale", "mode", "precision", "batch")}
+HELD = {
+    "subject": ("method", "settings", "times"),
+    "way": ("scope", "scale", "mode", "precision", "batch"),
+    "scoring": ("data", "tiling", "least_steps"),
+}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from harness.records import METRICS
 from harness.store import read_json
 from reports.claims import VERDICTS, Claim
 from reports.frames import Frames
-from reports.tables import Column, Entry, Row, Table, make_table
+from reports.tables import TIMES, Column, Entry, Row, Table, make_table
 
 COLUMNS = (
     Column(key="word", title="Verdict", words=True),
@@ -35,7 +36,8 @@ def claims_table(frames: Frames) -> Table | None:
 
 NOTE = (
     "Counted figures decide the same on every machine. Times decide only where intervals, the noise between passes and "
-    "the controls of the session allow it."
+    "the controls of the session allow it. Scores decide where the network comes from a weights file or was trained as "
+    "long as the published one, and is tested as that is."
 )
 
 
@@ -46,12 +48,21 @@ def _row(history: pd.DataFrame) -> Row:
     told = {
         "word": str(last["word"]),
         "found": str(last["found"]),
-        "asked": f"{claim.quantity.replace('_', ' ')}: {claim.form} {claim.bounds}",
+        "asked": asked(claim),
         "reason": str(last["reason"]),
         "since": _since(history),
         "source": f"{claim.source} ({claim.origin})",
     }
     return Row(head=claim.id, note=claim.statement, entries={key: Entry(text=text) for key, text in told.items()})
+
+
+def asked(claim: Claim) -> str:
+    """Such as "PSNR-Y on Set5 ×2: 38.35 to 38.39" of quality, and "macs: exponent at most 1.1" of cost."""  # noqa: RUF002
+    if claim.scoring is None:
+        return f"{claim.quantity.replace('_', ' ')}: {claim.form} {claim.bounds}"
+    sets, chopped = ", ".join(claim.scoring.data), ", chop" if claim.scoring.tiling == "chop" else ""
+    where = f"{METRICS[claim.quantity].title} on {sets} {TIMES}{claim.way.scale}{chopped}"
+    return f"{where}: gain over {claim.against} {claim.bounds} dB" if claim.against else f"{where}: {claim.bounds}"
 
 
 def _since(history: pd.DataFrame) -> str:

@@ -1,17 +1,16 @@
-"""Two sets of exact figures beside each other: what changed, by how much, and whether a build should fail."""
+"""Two sets of exact figures beside each other: what changed, and by how much."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from rich.table import Table
-
 from reports.baseline import Figures, Key
+from reports.changes import Change
 
-Change = Literal["worse", "better", "gone", "new"]
-BAD: frozenset[Change] = frozenset({"worse", "gone"})
+Became = Literal["worse", "better", "gone", "new"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,7 @@ class Difference:
     after: float | None
 
     @property
-    def change(self) -> Change:
+    def change(self) -> Became:
         """What became of it."""
         if self.before is None or self.after is None:
             return "new" if self.before is None else "gone"
@@ -36,15 +35,6 @@ class Difference:
         if not self.before or self.after is None:
             return self.change
         return f"{self.change}, {self.after / self.before - 1:+.2%}"
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The row of a table."""
-        told = ("" if value is None else f"{value:,.0f}" for value in (self.before, self.after))
-        return (*self.key, self.quantity, *told, self.share)
-
-
-HEAD = ("method", "how", "size", "quantity", "before", "after", "change")
 
 
 def differences(before: Figures, after: Figures) -> list[Difference]:
@@ -66,18 +56,25 @@ def summary(found: Sequence[Difference], compared: int) -> str:
     return f"{compared} exact figures compared: {told or 'all equal'}."
 
 
-def table(found: Sequence[Difference]) -> Table:
-    """For people to read."""
-    shown = Table(*HEAD)
-    for each in found:
-        shown.add_row(*each.cells)
-    return shown
+def exact_changes(before: Figures, after: Figures) -> list[Change]:
+    """The same, in the form of all changes."""
+    return [_change(each) for each in differences(before, after)]
 
 
-def markdown(found: Sequence[Difference], compared: int) -> str:
-    """For a pull request."""
-    lines = [summary(found, compared)]
-    if found:
-        rows = [HEAD, ("---",) * len(HEAD), *(each.cells for each in found)]
-        lines += ["", *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)]
-    return "\n".join(lines) + "\n"
+def _change(found: Difference) -> Change:
+    key, before, after = found.key, found.before, found.after
+    share = None if not before or after is None else after / before - 1.0
+    return Change(
+        rule="exact",
+        method=key.subject.removesuffix(" {}"),
+        name=key.subject.partition(" ")[0],
+        where=f"{key.way}, {key.size}",
+        at=key.size,
+        scale=key.scale,
+        quantity=found.quantity,
+        before=before,
+        after=after,
+        difference="" if share is None else f"{share:+.2%}",
+        loss=math.inf if share is None else share,
+        word=found.change,
+    )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from reports.claims import Claim, Subject, Way
 from reports.frames import Frames
+from reports.quality import Quality, qualities
 from reports.race import Race, races
 
 OF_TRUNK = frozenset({"n_resblocks", "n_resgroups", "attention_every", "trunk"})
@@ -32,23 +33,45 @@ class Place(NamedTuple):
     size: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How one network did on one test set: `told` is what the store is told of it, as of a contender.
+
+    `weights` is the name of its file, `train` the budget it was trained with here: one of them, or none if there is
+    nothing to learn.
+    """
+
+    quality: Quality
+    label: str
+    told: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    weights: str | None
+    train: Mapping[str, Any] | None
+    attempts: tuple[str, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """All exact figures of some runs, the latest of each; and what ran in turn."""
+    """All exact figures of some runs, the latest of each; what ran in turn; and what was scored, the latest first."""
 
     exact: Mapping[Place, list[tuple[Mapping[str, Any], Figure]]]
     raced: tuple[Race, ...]
+    scored: tuple[Scores, ...] = ()
 
     @classmethod
-    def of(cls, runs: Iterable[Frames]) -> Evidence:
-        """That of `runs`, oldest first."""
+    def of(cls, runs: Iterable[Frames], evaluated: Iterable[Frames] = ()) -> Evidence:
+        """Costs of `runs` and scores of `evaluated`, oldest first."""
         exact: dict[Place, list[tuple[Mapping[str, Any], Figure]]] = {}
         raced: list[Race] = []
         for frames in runs:
             for place, told, figure in counted(frames):
                 exact.setdefault(place, []).insert(0, (told, figure))
             raced = [race for race in races(frames) if race.samples] + raced
-        return cls(exact=exact, raced=tuple(raced))
+        released = {
+            told["method"]: told["settings"] for each in exact.values() for told, _ in each if not told["changed"]
+        }
+        scored = [scores for frames in reversed([*evaluated]) for scores in _scores(frames, released)]
+        return cls(exact=exact, raced=tuple(raced), scored=tuple(scored))
 
     def figure(self, claim: Claim, subject: Subject, size: str) -> Figure | None:
         """What was counted of `subject` at `size`, as often as the claim takes it."""
@@ -74,6 +97,32 @@ def counted(frames: Frames) -> Iterator[tuple[Place, Mapping[str, Any], Figure]]
         contender = told[row["cell_id"]][row["module"]]
         place = _place(contender, frames.protocols[row["comparable"]], row["metric"], row["size"])
         yield place, contender, Figure(float(row["value"]), str(row["attempt_id"]))
+
+
+def _scores(frames: Frames, released: Mapping[str, Any]) -> Iterator[Scores]:
+    """Every network on every test set of a run that evaluated any; `released` are the settings of methods."""
+    tasks = frames.done("evaluate")
+    for quality in qualities(frames) if len(tasks) else ():
+        here = tasks[(tasks["scale"] == quality.scale) & (tasks["comparable"] == quality.comparable)]
+        for label in quality.labels:
+            own = here[here["label"] == label]
+            spec = own.iloc[0]["cell_spec"]
+            yield Scores(
+                quality=quality,
+                label=label,
+                told=_told(spec, released.get(spec["method"])),
+                protocol=frames.protocols[quality.comparable],
+                weights=spec["weights"]["file"] if spec["weights"] else None,
+                train=spec["train"],
+                attempts=tuple(own.loc[own["dataset"] == quality.dataset, "attempt_id"]),
+            )
+
+
+def _told(spec: Mapping[str, Any], released: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Of a cell. Unless it is as released, each setting counts as changed that is not known to be as in `released`."""
+    settings, known = spec["settings"], released or {}
+    odd = [name for name, value in settings.items() if name not in known or known[name] != value]
+    return {"method": spec["method"], "settings": settings, "changed": [] if spec.get("released") else odd}
 
 
 def _specs(frames: Frames) -> Iterator[tuple[Any, Mapping[str, Any]]]:

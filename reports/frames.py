@@ -21,7 +21,7 @@ NOT_RUN = "not_run"
 BASELINE = "bicubic"
 """The method that gains are counted from."""
 
-PLACES = ("dataset", "degradation", "tiling", "precision", "self_ensemble", "hash_seed", "size", "twin")
+PLACES = ("dataset", "degradation", "tiling", "precision", "self_ensemble", "hash_seed", "size", "twin", "weights")
 """What an attempt's specification says about where and how it was made."""
 
 SIZE = re.compile(r"(\d+)x(\d+)")

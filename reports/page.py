@@ -66,12 +66,12 @@ def write_report(store: Store, run_id: str | None, path: Path) -> Summary:
         OSError: the page cannot be written.
     """
     frames = load(store, run_id)
-    content = _content(frames)
-    _write(path, _rendered(content))
+    content = page_content(frames)
+    write_whole(path, rendered("page.html", content))
     return Summary(path=path, findings=content["findings"], failures=failure_lines(frames))
 
 
-def _content(frames: Frames) -> dict[str, Any]:
+def page_content(frames: Frames) -> dict[str, Any]:
     """All that the templates show."""
     scored, profiled = qualities(frames), costs(frames)
     grown, pairs = [growths(cost) for cost in profiled], compared(scored)
@@ -176,7 +176,8 @@ def _counts(frames: Frames) -> dict[str, int]:
     }
 
 
-def _rendered(content: dict[str, Any]) -> str:
+def rendered(template: str, content: dict[str, Any]) -> str:
+    """A page of `content` in the look of the report: `template` gets its style, its script and its colours as well."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -188,7 +189,7 @@ def _rendered(content: dict[str, Any]) -> str:
     script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     series = {"light": LIGHT, "dark": DARK}
-    return environment.get_template("page.html").render(script=script, digest=digest, series=series, **content)
+    return environment.get_template(template).render(script=script, digest=digest, series=series, **content)
 
 
 def _powers(text: str) -> Markup:
@@ -196,13 +197,13 @@ def _powers(text: str) -> Markup:
     return Markup(re.sub(r"\bn\^([\d.]*\d)", r"n<sup>\1</sup>", str(escape(text))))  # noqa: S704 - escaped right here
 
 
-def _write(path: Path, text: str) -> None:
-    """To a file beside `path`, then renamed: whole or not at all."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write `content`, text as UTF-8, to a file beside `path`, then renamed: whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content if isinstance(content, bytes) else content.encode())
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

@@ -96,12 +96,6 @@ def _widened(pairs: list[pd.Series[float] | None], noise: float) -> Iterator[Int
 def _judged(claim: Claim, intervals: list[Interval], told: str, race: Race) -> Told:
     if all(claim.holds(each.low) and claim.holds(each.high) for each in intervals):
         return "supported", told, "", race.attempts
-    if any(_outside(claim, each) for each in intervals):
+    if any(claim.excludes(each.low, each.high) for each in intervals):
         return "contradicted", told, "", race.attempts
     return "undecided", told, "the interval lies across a bound", race.attempts
-
-
-def _outside(claim: Claim, interval: Interval) -> bool:
-    """Whether no value of the interval is within the bounds."""
-    below = claim.low is not None and interval.high < claim.low
-    return below or (claim.high is not None and interval.low > claim.high)

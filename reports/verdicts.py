@@ -1,6 +1,7 @@
 """Verdicts: supported, contradicted or undecided, each with what was found, why, and the attempts it rests on.
 
-Exact figures decide at once. Times decide only where intervals, noise floors and controls allow it.
+Exact figures decide at once. Times decide only where intervals, noise floors and controls allow it, scores only where
+the network is the one that was published, or was trained as long.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from reports.claims import Claim, Word
 from reports.evidence import Evidence, Figure
 from reports.frames import positions
+from reports.quality_verdicts import scored
 from reports.stats import Floats
 from reports.tables import TIMES, fixed, shown, significant
 from reports.time_verdicts import timed
@@ -43,7 +45,7 @@ class Verdict:
 def decide(claim: Claim, evidence: Evidence) -> Verdict:
     """The verdict on one claim."""
     if not claim.exact:
-        word, found, reason, attempts = timed(claim, evidence)
+        word, found, reason, attempts = (scored if claim.scoring else timed)(claim, evidence)
         return Verdict(claim=claim, word=word, found=found, reason=reason, attempts=attempts)
     own = [evidence.figure(claim, claim.subject, size) for size in claim.sizes]
     other = [evidence.figure(claim, claim.against, size) for size in claim.sizes] if claim.against else []

@@ -24,7 +24,7 @@ from datasets.sets import Pair, read_image
 from harness.metrics import psnr, scores, ssim
 from harness.records import Outcome, Record, Status, Task
 from harness.store import Store, Wanted
-from reports import write_report
+from reports.page import write_report
 from tests.stores import make_store
 
 LARGE = (1356, 2040, 3)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.records import Status
-from reports import write_report
+from reports.page import write_report
 from tests.stores import SETS, Plan, make_store
 
 Open = Callable[..., Any]

@@ -101,11 +101,28 @@ def test_a_baseline_that_was_cheaper_fails_the_build_and_a_dearer_one_does_not(f
     text = (folder / "baseline.txt").read_text()
     line = next(line for line in text.splitlines() if "macs " in line)
     macs = line.partition("macs ")[2].split()[0]
-    for other, code in ((int(macs) - 1, 1), (int(macs) + 1, 0)):
+    for other, code, word in ((int(macs) - 1, 1, "worse"), (int(macs) + 1, 0, "better")):
         file, told = tmp_path / f"{other}.txt", tmp_path / f"{other}.md"
         file.write_text(text.replace(line, line.replace(f"macs {macs}", f"macs {other}")))
         assert compare(folder, file, "--markdown", told)[0] == code
-        assert "| macs |" in told.read_text()
+        assert f"23 equal, 1 {word}" in told.read_text().splitlines()[0]
+
+
+def test_a_grid_may_allow_what_became_worse(folder: Path, tmp_path: Path) -> None:
+    baseline = (folder / "baseline.txt").read_text()
+    file, grid = tmp_path / "cheaper.txt", tmp_path / "grid.toml"
+    line = next(line for line in baseline.splitlines() if line.startswith("nln") and "96x96" in line)
+    macs = line.partition("macs ")[2].split()[0]
+    file.write_text(baseline.replace(line, line.replace(f"macs {macs}", f"macs {int(0.99 * int(macs))}")))
+    for method, code in (("nln", 0), ("enlcn", 1)):
+        grid.write_text(f'{GRID}\n[[thresholds]]\nmetric = "macs"\nallow = 0.02\nmethod = "{method}"\nat = "96x96"\n')
+        done = command("compare", file, "--grid", grid, "--out", folder / "out")
+        assert done.returncode == code, done.stdout + done.stderr
+        assert ("1 allowed" in done.stdout) is (code == 0)
+    grid.write_text(f'{GRID}\n[[thresholds]]\nmetric = "macs"\nallow = 0.02\nmethod = "nlm"\n')
+    done = command("compare", file, "--grid", grid, "--out", folder / "out")
+    assert done.returncode == 2
+    assert "thresholds.0.method: the grid has no 'nlm': did you mean 'nln'?" in done.stderr
 
 
 def test_a_build_may_ask_that_nothing_differs(folder: Path, tmp_path: Path) -> None:
@@ -115,14 +132,16 @@ def test_a_build_may_ask_that_nothing_differs(folder: Path, tmp_path: Path) -> N
     assert (code, "4 new" in said) == (1, True), said
 
 
-def test_two_runs_are_compared_by_their_ids(folder: Path) -> None:
+def test_two_runs_are_compared_by_their_ids_and_a_store_with_itself(folder: Path) -> None:
     from harness.store import Store
 
     store = Store(str(folder / "out" / "store.sqlite"))
     runs = list(store.frame("SELECT id FROM run")["id"])
     store.close()
-    code, said = compare(folder, runs[0], runs[-1])
-    assert (code, "all equal" in said) == (0, True), said
+    stored = folder / "out" / "store.sqlite"
+    for sides in ((runs[0], runs[-1]), (stored, stored), (folder / "baseline.txt", stored)):
+        code, said = compare(folder, *sides)
+        assert (code, "all equal" in said) == (0, True), said
 
 
 def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
@@ -131,6 +150,7 @@ def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
         ((tmp_path / "none.txt",), "is no baseline"),
         ((tmp_path / "absent.txt",), "cannot read"),
         (("feedbeef",), "no run begins with"),
+        ((tmp_path / "absent.sqlite",), "no store at"),
     ):
         code, said = compare(folder, *arguments)
         assert (code, told in said) == (2, True), said

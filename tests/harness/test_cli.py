@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -56,7 +57,7 @@ def test_help_needs_no_heavy_import() -> None:
 
 def test_reading_a_store_needs_no_torch(finished: Path) -> None:
     script = (
-        "import sys; from harness.store import Store; from reports import write_report; from pathlib import Path\n"
+        "import sys; from harness.store import Store; from reports.page import write_report; from pathlib import Path\n"
         f"write_report(Store({str(finished / 'store.sqlite')!r}), None, Path({str(finished / 'again.html')!r}))\n"
         "assert 'torch' not in sys.modules"
     )
@@ -120,6 +121,19 @@ def test_an_export_holds_every_number_in_either_format(finished: Path, tmp_path:
     assert set(pd.read_csv(tmp_path / "run")["label"]) == {"Bicubic", "Tiny"}
 
 
+def test_an_export_holds_tables_of_the_page_or_figures_for_a_tracker(finished: Path, tmp_path: Path) -> None:
+    done = command("export", tmp_path / "cost.tex", "--table", "cost", "--out", finished)
+    assert done.returncode == 0, done.stderr
+    assert "1 table written to" in done.stdout.replace("\n", " ")
+    assert "\\caption{Cost at $\\times$2, input 8$\\times$8" in (tmp_path / "cost.tex").read_text(encoding="utf-8")
+    done = command("export", tmp_path / "cost.json", "--format", "bencher", "--out", finished)
+    assert done.returncode == 0, done.stderr
+    assert "Tiny x2 / profile, fp32 / 8x8" in json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))
+    done = command("export", tmp_path / "x.md", "--table", "costs", "--out", finished)
+    assert done.returncode == 2
+    assert "did you mean 'cost'?" in done.stderr
+
+
 def test_a_report_is_written_again_where_asked(finished: Path, tmp_path: Path) -> None:
     done = command("report", "--out", finished, "--page", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
@@ -133,7 +147,9 @@ def test_a_report_is_written_again_where_asked(finished: Path, tmp_path: Path) -
         (["plan", "defualt"], "did you mean 'default'"),
         (["report", "--out", "nowhere"], "no store at nowhere/store.sqlite: run a grid first"),
         (["report", "--store", "nonsense://"], "cannot open the store nonsense://"),
-        (["export", "file.xls"], "name it .csv or .parquet"),
+        (["export", "file.xls"], "cannot tell the format of file.xls"),
+        (["export", "file.json"], "give --format bencher"),
+        (["export", "file.md"], "no store at out/store.sqlite"),
         (["run", "small", "--device", "gpu0"], "gpu0"),
         (["run", "small", "--out", "/proc/nowhere"], "/proc/nowhere"),
         (["rnu"], "No such command"),

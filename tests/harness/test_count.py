@@ -82,3 +82,40 @@ def test_what_is_counted_of_nothing_is_what_is_counted_of_an_image(name: str, sc
         assert blank[metric] == seen[metric]
     assert blank["counted_peak_bytes"] == pytest.approx(seen["counted_peak_bytes"], rel=0.01)
     assert blank["counted_moved_bytes"] == pytest.approx(seen["counted_moved_bytes"], rel=0.05)
+
+
+def untouched(method: str, **settings: Any) -> tuple[float, float]:
+    """How many parameters of a network get no gradient, and the size of buffers that a training step writes."""
+    one = contender(method, n_feats=16, n_resblocks=2, **settings)
+    found = counted_blank(one, SPEC | {"scope": "network", "scale": 2, "mode": "training", "size": "12x12"})
+    return found["counted_idle_parameters"], found["counted_moved_buffers"]
+
+
+def test_every_parameter_of_a_plain_network_is_trained_and_no_buffer_moves() -> None:
+    assert untouched("edsr") == (0, 0)
+
+
+def test_what_no_gradient_reaches_is_counted_layer_by_layer() -> None:
+    """Only the first group of LCoAN matches; its other groups hold a 3x3 convolution that nothing uses."""
+    match = 16 * 16 * 9 + 16
+    first, second = (untouched("lcoan", n_resgroups=groups)[0] for groups in (2, 4))
+    assert second - first == 2 * match
+    assert first - match <= 1, "but for the weight of a skip that this trunk does not use"
+
+
+def test_means_that_training_moves_are_seen() -> None:
+    frozen, moving = (untouched("lcoan", n_resgroups=2, update_means=how)[1] for how in ("frozen", "ema"))
+    assert frozen == 0
+    assert moving > 0
+
+
+def test_what_runs_is_watched_as_what_is_only_counted() -> None:
+    spec = SPEC | {"mode": "training", "size": "8x12"}
+    for method in ("lcoan", "enlcn"):
+        one = contender(method, n_feats=16)
+        real, blank = counted(runner(one, "attention", "8x12", 1, "cpu"), spec), counted_blank(one, spec)
+        assert {name: real[name] for name in real if "idle" in name or "moved_buffers" in name} == {
+            "counted_idle_parameters": blank["counted_idle_parameters"],
+            "counted_moved_buffers": blank["counted_moved_buffers"],
+        }
+        assert "counted_idle_parameters" not in counted_blank(one, SPEC | {"size": "8x12"}), "of training alone"

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import UserError
 from reports.baseline import FIRST, Key, figures, read, written
-from reports.compare import Difference, differences, markdown, summary
+from reports.compare import Difference, differences
 from tests.reports.counted import SIZES, counted_frames
 from tests.reports.test_verdicts import LINEAR, QUADRATIC
 
@@ -71,13 +71,8 @@ def test_a_difference_is_worse_better_gone_or_new(
 def test_what_is_equal_is_no_difference() -> None:
     figures_ = {KEY: {"macs": 100.0, "parameters": 3.0}}
     assert differences(figures_, figures_) == []
-    assert summary([], 2) == "2 exact figures compared: all equal."
 
 
-def test_markdown_is_a_table_that_no_name_breaks() -> None:
-    key = Key("a|b {}", "way", "2x2")
-    found = differences({key: {"macs": 1.0}, KEY: {"macs": 2.0}}, {key: {"macs": 2.0}})
-    text = markdown(found, 2)
-    assert text.startswith("2 exact figures compared: 1 worse, 1 gone.\n\n| method | how |")
-    assert "| a\\|b {} | way | 2x2 | macs | 1 | 2 | worse, +100.00% |" in text
-    assert markdown([], 2) == "2 exact figures compared: all equal.\n"
+@pytest.mark.parametrize(("way", "scale"), [("network x4 training fp32 batch 1", 4), (KEY.way, 0)])
+def test_a_key_knows_the_scale_of_its_network(way: str, scale: int) -> None:
+    assert KEY._replace(way=way).scale == scale

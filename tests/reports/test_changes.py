@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 
 from harness.store import Store
-from reports.changes import Change, changes, told
+from reports.baseline import Key
+from reports.changes import Change, markdown, noteworthy, summary, told
+from reports.compare import exact_changes
 from reports.frames import Frames, load
+from reports.quality_changes import quality_changes
+from reports.time_changes import not_compared, time_changes
 from tests.reports.races import SIZES, frames_of
 from tests.stores import Plan, add_run
+
+KEY = Key('nlsn {"n_hashes":1}', "network x2 inference fp32 batch 1", "48x48")
+
+
+def changes(before: Frames, after: Frames) -> list[Change]:
+    """Of scores and times."""
+    return [*quality_changes([before], [after]), *time_changes([before], [after])]
 
 
 def times(folder: Path, **second: object) -> list[Change]:
@@ -25,9 +36,14 @@ def test_a_slow_down_of_15_percent_is_worse_at_every_size(tmp_path: Path) -> Non
     words = {(each.method, each.word) for each in found}
     assert words == {("NLSN", "worse"), ("NLN plain", "within noise")}
     assert [each.where for each in found if each.method == "NLSN"] == [
-        f"Attention alone, inference, batch 1, precision fp32, {size}" for size in SIZES
+        f"Attention alone, inference, batch 1, precision fp32, {size}, over NLN plain" for size in SIZES
     ]
-    assert all("alarm from" in each.told and each.told.startswith("+1") for each in found if each.method == "NLSN")
+    for each in found:
+        if each.method == "NLSN":
+            assert each.difference.startswith("+1")
+            assert float(each.floor.rstrip("%")) < 15
+            low, high = (float(end.rstrip("%")) for end in each.interval.split(" to "))
+            assert low < float(each.difference.rstrip("%")) < high
 
 
 def test_twenty_clean_repetitions_raise_nothing(tmp_path: Path) -> None:
@@ -52,6 +68,21 @@ def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
     before, after = (frames_of(tmp_path / str(seed), seed=seed) for seed in (0, 1))
     moved = dataclasses.replace(after, records=after.records.assign(machine_id="another"))
     assert changes(before, moved) == []
+    moved = dataclasses.replace(moved, machines={"another": {"cpu": "Other CPU", "threads": 8}})
+    (remark,) = not_compared([before], [moved])
+    assert remark == (
+        "Times are not compared: they were taken on machines of different kind, "
+        "Test CPU, 2 threads and Other CPU, 8 threads."
+    )
+
+
+def test_why_nothing_was_compared_is_told_where_both_raced(tmp_path: Path) -> None:
+    alone, networks = frames_of(tmp_path / "a"), frames_of(tmp_path / "b", scale=2)
+    assert not_compared([alone], [networks]) == [
+        "Times are not compared: nothing was raced in the same way on both sides."
+    ]
+    assert not_compared([alone], [alone]) == []
+    assert not_compared([alone], []) == []
 
 
 def scored(folder: Path, name: str, **plan: object) -> Frames:
@@ -69,8 +100,10 @@ def test_equal_scores_are_within_noise_and_lower_ones_worse(tmp_path: Path) -> N
     for loss, word in ((0.1, "worse"), (-0.1, "better"), (0.004, "within noise")):
         lower.loc[psnr, "value"] = before.records.loc[psnr, "value"] - loss
         found = changes(before, dataclasses.replace(before, records=lower))
-        assert {each.word for each in found} == {word}
-        assert found[0].told.startswith("-" if loss > 0 else "") or "−" in found[0].told  # noqa: RUF001
+        own = [each for each in found if each.quantity == "psnr_y"]
+        assert {each.word for each in own} == {word}
+        assert all(each.loss == pytest.approx(loss) for each in own)
+        assert {each.word for each in found if each.quantity != "psnr_y"} == {"within noise"}
 
 
 def test_a_wrong_crop_is_another_protocol_and_the_old_scores_are_gone(tmp_path: Path) -> None:
@@ -82,6 +115,89 @@ def test_a_wrong_crop_is_another_protocol_and_the_old_scores_are_gone(tmp_path: 
     assert told(found).row_count == len(found)
     assert all(each.cells[4] == "" for each in found), "there is nothing after"
     assert len(found) == len(changes(before, before))
+
+
+def test_a_higher_ssim_is_better_and_told_to_its_own_digits(tmp_path: Path) -> None:
+    before = scored(tmp_path, "before")
+    records = before.records.copy()
+    records.loc[records["metric"] == "ssim_y", "value"] += 0.001
+    found = [
+        each for each in changes(before, dataclasses.replace(before, records=records)) if each.quantity == "ssim_y"
+    ]
+    assert {(each.word, each.title, each.difference, each.floor) for each in found} == {
+        ("better", "SSIM-Y", "+0.00100", "0.00005")
+    }
+
+
+def test_a_loss_that_training_seeds_explain_is_within_noise(tmp_path: Path) -> None:
+    before = scored(tmp_path, "before", seeds=(0, 1, 2))
+    records = before.records.copy()
+    psnr = records["metric"] == "psnr_y"
+    records.loc[psnr, "value"] -= records.loc[psnr, "seed"].map({0: 0.5, 1: -0.2, 2: 0.1}).astype(float)
+    found = [
+        each for each in changes(before, dataclasses.replace(before, records=records)) if each.quantity == "psnr_y"
+    ]
+    trained = [each for each in found if each.name != "bicubic"]
+    assert {each.word for each in trained} == {"within noise"}
+    assert not any("one training each" in each.interval for each in trained)
+    records.loc[psnr, "value"] = before.records.loc[psnr, "value"] - 0.1
+    found = [*changes(before, dataclasses.replace(before, records=records))]
+    assert {each.word for each in found if each.quantity == "psnr_y"} == {"worse"}
+
+
+def of_other_weights(frames: Frames, loss: float, weights: object) -> list[Change]:
+    """What becomes of PSNR-Y that is lower by `loss`."""
+    records = frames.records.copy()
+    records.loc[records["metric"] == "psnr_y", "value"] -= loss
+    after = dataclasses.replace(frames, records=records, tasks=frames.tasks.assign(weights=weights))
+    return [each for each in changes(frames, after) if each.quantity == "psnr_y"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "word"), [(0.05, "undecided"), (-0.05, "undecided"), (0.2, "worse"), (0.004, "within noise")]
+)
+def test_images_alone_cannot_tell_a_small_loss_from_another_training(tmp_path: Path, loss: float, word: str) -> None:
+    found = of_other_weights(scored(tmp_path, "before"), loss, "of another training")
+    assert {each.word for each in found} == {word}
+    assert all(each.interval.endswith("one training each") for each in found)
+
+
+def test_the_same_weights_are_no_other_training(tmp_path: Path) -> None:
+    before = scored(tmp_path, "before")
+    found = of_other_weights(before, 0.05, before.tasks["weights"])
+    assert {each.word for each in found} == {"worse"}
+    assert not any("one training each" in each.interval for each in found)
+
+
+def test_infinite_scores_that_stay_are_no_change_and_one_that_falls_is_not_decided(tmp_path: Path) -> None:
+    before = scored(tmp_path, "before")
+    perfect = before.records.copy()
+    perfect.loc[perfect["metric"] == "psnr_y", "value"] = float("inf")
+    infinite = dataclasses.replace(before, records=perfect)
+    assert {each.word for each in changes(infinite, infinite)} == {"within noise"}
+    found = [each for each in changes(infinite, before) if each.quantity == "psnr_y"]
+    assert {each.word for each in found} == {"undecided"}
+
+
+def test_what_fails_comes_first_and_what_is_within_noise_is_counted_only(tmp_path: Path) -> None:
+    found = [*times(tmp_path, slower={"k-hash": 1.15}), *exact_changes({KEY: {"macs": 2.0}}, {KEY: {"macs": 1.0}})]
+    assert [each.word for each in noteworthy(found)] == ["worse"] * 3 + ["better"]
+    assert told(found).row_count == 4
+    said = summary(found, 5)
+    assert said == "6 exact figures compared: 5 equal, 1 better. 6 times compared: 3 within noise, 3 worse."
+    assert summary([], 2) == "2 exact figures compared: all equal."
+
+
+def test_markdown_begins_with_the_verdict_and_no_name_breaks_its_table() -> None:
+    key = Key("a|b {}", "way", "2x2")
+    found = exact_changes({key: {"macs": 1.0}, KEY: {"peak_bytes": 2e9}}, {key: {"macs": 2.0}})
+    lines = markdown(found, 0, ["Why."]).splitlines()
+    assert lines[0] == "**Worse.** 2 exact figures compared: 1 worse, 1 gone."
+    assert lines[2].startswith("| method | where |")
+    assert lines[4] == "| a\\|b | way, 2x2 | macs | 1 | 2 | +100.00% | worse |"
+    assert "| peak bytes | 2\u202f000\u202f000\u202f000 |  |" in lines[5]
+    assert lines[-1] == "Why."
+    assert markdown([], 2, []) == "**Nothing became worse.** 2 exact figures compared: all equal.\n"
 
 
 def test_scores_of_other_images_are_gone(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.records import Status
 from harness.store import Store
-from reports import Summary, write_report
+from reports.page import Summary, write_report
 from reports.tables import TIMES
 from tests.stores import BICUBIC, EDSR, NLN, NLSN, SETS, VARIANTS, Plan, add_run, make_store
 
@@ -240,7 +240,7 @@ def test_a_page_of_500_cells_stays_small(tmp_path: Path) -> None:
 
 def test_reports_never_reach_torch(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from tests.stores import make_store; from reports import write_report;"
+        "import sys, pathlib; from tests.stores import make_store; from reports.page import write_report;"
         f"d = pathlib.Path({str(tmp_path)!r}); write_report(*make_store(d / 's.db'), d / 'r.html');"
         "print([m for m in ('torch', 'methods', 'fvcore', 'safetensors') if m in sys.modules])"
     )

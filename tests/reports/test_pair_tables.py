@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reports import write_report
 from reports.cost import costs
 from reports.frames import Frames
+from reports.page import write_report
 from reports.pair_tables import pairs_table, probability
 from reports.pairs import Pairs, compared
 from reports.quality import qualities

@@ -1,0 +1,83 @@
+"""Options that verbs of the command line share, and what they mean. Nothing heavy is imported here.
+
+Exit codes: 1 when something failed or became worse, 2 for the user's mistake, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.store import Store
+
+USER_MISTAKE, FAILED, INTERRUPTED = 2, 1, 130
+GRIDS = Path(__file__).with_name("grids")
+EXACT = (Path("exact"), Path("exact-networks"), Path("exact-training"))
+"""Grids that count what claims and baselines are about."""
+GridFile = Annotated[Path, typer.Argument(help="Grid file (TOML); a bare name is looked up in harness/grids/.")]
+Out = Annotated[Path, typer.Option(help="Folder for store, cache, logs and report.")]
+StoreUrl = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads this form
+    typer.Option("--store", help="SQLite file, or postgresql+psycopg://…; default: store.sqlite in the out folder."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one.")]
+Threads = Annotated[Optional[int], typer.Option(min=1, help="CPU threads; default: all cores.")]  # noqa: UP045
+RunId = Annotated[Optional[str], typer.Option("--run", help="Id of a run, or its beginning; default: the newest.")]  # noqa: UP045
+Grids = Annotated[Optional[list[Path]], typer.Option("--grid", help="Grid that counts; repeatable; default: ours.")]  # noqa: UP045
+DEFAULT_OUT, STORE_FILE = Path("out"), "store.sqlite"
+
+
+class Form(enum.StrEnum):
+    """Forms of an export."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    MARKDOWN = "md"
+    LATEX = "tex"
+    BENCHER = "bencher"
+    SMALLER = "smaller-is-better"
+    BIGGER = "bigger-is-better"
+
+
+Format = Annotated[Optional[Form], typer.Option("--format", help="Default: as the file's name tells.")]  # noqa: UP045
+TableNames = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--table", help="Table of the page, such as quality; repeatable; default: all, but in CSV records."),
+]
+
+
+def grid_file(path: Path) -> Path:
+    """The grid file at `path`, or the one of that name that comes with nlbench."""
+    shipped = GRIDS / path.with_suffix(".toml").name
+    return shipped if not path.is_file() and path.parent == Path() and shipped.is_file() else path
+
+
+def existing_store(out: Path, store: str | None) -> Store:
+    """The store that options name.
+
+    Raises:
+        UserError: there is none yet.
+    """
+    from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
+
+    file = out / STORE_FILE
+    if store is None and not file.is_file():
+        raise UserError(
+            f"no store at {file}: run a grid first, or name the store with --store or its folder with --out"
+        )
+    return Store(store or str(file))
+
+
+def console() -> Console:
+    """Where verbs print."""
+    from rich.console import Console  # noqa: PLC0415 - not needed by --help
+
+    return Console()

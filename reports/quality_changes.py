@@ -1,0 +1,132 @@
+"""Scores of two sides, image by image: a loss is one if images and training seeds cannot explain it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from harness.records import METRICS
+from reports.changes import Change, Word
+from reports.frames import Frames
+from reports.quality import SCORES, qualities
+from reports.significance import crossed_interval, estimate
+from reports.stats import FEWEST, Floats, Interval
+from reports.tables import bounds, fixed, signed
+
+OF_ONE_TRAINING = 20.0
+"""Two trainings that differ by luck alone may be some halves of the last digit apart: up to about 0.1 dB. Images cannot
+tell that from a loss, seeds can."""
+GONE = "not scored under this protocol any more"
+
+
+class Place(NamedTuple):
+    """What a score is of: the metric, the network, the test set and how it was asked."""
+
+    metric: str
+    label: str
+    comparable: str
+    dataset: str
+    scale: int
+
+
+class Scores(NamedTuple):
+    """The method's name, where it was scored in words, which weights, and scores by image (rows) and training seed."""
+
+    name: str
+    where: str
+    weights: frozenset[str]
+    table: pd.DataFrame
+
+
+def quality_changes(before: Iterable[Frames], after: Iterable[Frames]) -> Iterator[Change]:
+    """Of every score of `before`; one that `after` has not under the same protocol is gone."""
+    later = _scores(after)
+    for place, old in _scores(before).items():
+        new = later.get(place)
+        pairs = _pairs(old.table, new.table) if new else np.zeros((0, 0))
+        yield _of_images(place, old, new, pairs) if new and pairs.size else _gone(place, old)
+
+
+def _scores(runs: Iterable[Frames]) -> dict[Place, Scores]:
+    """Means over hash draws; of what several runs scored, that of the last."""
+    return {place: scores for frames in runs for place, scores in _of_run(frames)}
+
+
+def _of_run(frames: Frames) -> Iterator[tuple[Place, Scores]]:
+    records, titles = frames.measured(*SCORES), {(q.comparable, q.dataset, q.scale): q.title for q in qualities(frames)}
+    weights = frames.tasks.drop_duplicates("attempt_id").set_index("attempt_id")["weights"]
+    groups: Any = records.groupby([*Place._fields, "method"], sort=False)
+    for key, group in groups:
+        place, name = Place(*key[:-1]), str(key[-1])
+        values = group.pivot_table(index="image", columns="seed", values="value", aggfunc="mean")
+        where = titles[place.comparable, place.dataset, place.scale]
+        yield place, Scores(name, where, frozenset(group["attempt_id"].map(weights).fillna("")), values)
+
+
+def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> Floats:
+    """Differences `[images seeds]` of the images and training seeds that both have; infinity stays infinity."""
+    was, now = old.align(new, join="inner")
+    with np.errstate(invalid="ignore"):
+        found: Floats = np.where(was == now, 0.0, now.to_numpy(float) - was.to_numpy(float))
+    return found[~np.isnan(found).any(axis=1)]
+
+
+def _of_images(place: Place, old: Scores, new: Scores, differences: Floats) -> Change:
+    metric, mean, within = METRICS[place.metric], float(differences.mean()), _interval(differences)
+    digits, single = metric.digits + 1, old.weights != new.weights and differences.shape[1] == 1
+    least = 0.5 * 10.0**-metric.digits
+    loss = -mean if metric.better == "higher" else mean
+    word = _word(differences, loss, least, within)
+    if single and abs(loss) < OF_ONE_TRAINING * least and word in {"worse", "better"}:
+        word = "undecided"
+    return _change(
+        place,
+        old,
+        after=_mean(new),
+        difference=f"{signed(mean, digits)} {metric.unit}".rstrip(),
+        interval=bounds(within, digits=digits) + (", one training each" if single else ""),
+        floor=f"{fixed(least * (OF_ONE_TRAINING if single else 1.0), digits)} {metric.unit}".rstrip(),
+        loss=loss,
+        word=word,
+    )
+
+
+def _interval(differences: Floats) -> Interval | None:
+    """Over images and training seeds; None of too few images."""
+    if len(differences) < FEWEST or not np.isfinite(differences).all():
+        return None
+    nothing = np.zeros((len(differences), 1))
+    return crossed_interval(differences, nothing, estimate(differences, nothing))
+
+
+def _word(differences: Floats, loss: float, least: float, within: Interval | None) -> Word:
+    """Less than half the last digit that papers print is no change, however sure."""
+    if not differences.any() or abs(loss) < least:
+        return "within noise"
+    if within is None:
+        return "undecided"
+    return "within noise" if within.holds(0.0) else "worse" if loss > 0.0 else "better"
+
+
+def _gone(place: Place, old: Scores) -> Change:
+    """What is scored otherwise now, cropped or tiled, or not at all, must not pass for unchanged."""
+    return _change(place, old, after=None, difference=GONE, loss=math.inf, word="gone")
+
+
+def _change(place: Place, old: Scores, **found: Any) -> Change:
+    told: dict[str, Any] = {
+        "method": place.label,
+        "name": old.name,
+        "where": old.where,
+        "at": place.dataset,
+        "scale": place.scale,
+    }
+    return Change(rule="quality", quantity=place.metric, before=_mean(old), **told, **found)
+
+
+def _mean(scores: Scores) -> float:
+    return float(scores.table.mean().mean())
