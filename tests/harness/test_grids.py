@@ -118,6 +118,7 @@ def test_each_paper_and_everything_come_in_both_sizes() -> None:
         "race-lcoa",
         "exact",
         "exact-networks",
+        "exact-training",
     }
     assert twins == {name + size for name in (*PAPERS, "everything") for size in ("", "-small")}
 

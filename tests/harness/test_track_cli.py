@@ -56,7 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = found / "project"
     for part in ("harness", "methods", "datasets", "reports"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "run_all.py", project)
+    for file in ("run_all.py", ".gitignore"):
+        shutil.copy(ROOT / file, project)
     (project / "README.md").write_text("first")
     (found / "grid.toml").write_text(GRID)
     git(project, "init", "-q", "-b", "main")
