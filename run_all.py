@@ -32,7 +32,7 @@ from harness.options import (
     grid_file,
 )
 from harness.verbs import cost, counted, load, plan, verify
-from reports.verbs import export, report, show, tell_report
+from reports.verbs import export, figure, report, show, table, tell_report
 
 if TYPE_CHECKING:
     from harness.records import Outcome
@@ -43,7 +43,7 @@ app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=Tru
 baseline = typer.Typer(help="Exact costs as a text file that belongs in version control.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(baseline, name="baseline")
-for verb in (plan, load, cost, verify, report, export):
+for verb in (plan, load, cost, verify, report, table, figure, export):
     app.command()(verb)
 baseline.command()(show)
 

@@ -96,7 +96,7 @@ def identity(cell: Resolved, scope: Scope) -> dict[str, Any]:
 
 
 def _contender(key: str, cell: Resolved, label: str) -> Contender:
-    file, released = cell.cell.weights if isinstance(cell.plugin, FromFile) else None, cell.plugin.settings()
+    file = cell.cell.weights if isinstance(cell.plugin, FromFile) else None
     return Contender(
         key=key,
         label=label,
@@ -104,7 +104,7 @@ def _contender(key: str, cell: Resolved, label: str) -> Contender:
         address=cell.address,
         scale=cell.cell.scale,
         settings=cell.settings,
-        changed={name: value for name, value in cell.settings.items() if released.get(name) != value},
+        changed=cell.changed,
         file=Path(file) if file else None,
     )
 

@@ -37,6 +37,8 @@ TIMED_FORWARDS, UNTIMED_FORWARDS = 15, 5
 STATES_PER_WEIGHT = 4
 """Weights, two moments of Adam in the checkpoint, and the checkpoint's last good weights."""
 RECORD_BYTES, RECORDS_PER_TASK = 200, 100
+PICTURE_BYTES = 250_000
+"""Of one image as one network rebuilt it, without loss, up to 512 pixels a side."""
 PATIENCE_S = 60.0
 ENSEMBLE = 8
 """Forwards of one self-ensemble."""
@@ -75,6 +77,8 @@ class Estimator:
         disk = float(RECORD_BYTES * RECORDS_PER_TASK)
         if task.kind == "train":
             disk += STATES_PER_WEIGHT * 4 * sum(p.numel() for p in _meta(cell).parameters())
+        if task.kind == "evaluate":
+            disk += PICTURE_BYTES * task.spec["crops"]
         return Estimate(seconds=kinds[task.kind](cell, task), disk_bytes=disk)
 
     def _train_s(self, cell: PlannedCell, task: Task) -> float:

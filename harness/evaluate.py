@@ -1,4 +1,4 @@
-"""Scores of one network on one image set, per image, and the crops that the report shows."""
+"""Scores of one network on one image set, per image, and the pictures that the report cuts its crops from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datasets.sets import ImageSet, Pair
 from harness import metrics
 from harness.inference import How, super_resolve
 from harness.perceptual import perceptual
-from harness.pictures import crops
+from harness.pictures import kept
 from harness.records import Artifact, Figures, Record
 
 Progress = Callable[[int, int], None]
@@ -28,7 +28,7 @@ def evaluate(
     device: str,
     progress: Progress,
 ) -> Figures:
-    """Records of every image, artifacts of the first `spec["crops"]`.
+    """Records of every image, pictures of the first `spec["crops"]` and of those that `spec["at"]` names.
 
     Raises:
         FloatingPointError: the network returned a value that is not finite; the message names the image.
@@ -40,8 +40,8 @@ def evaluate(
         sr = answer(network, pair, images.scale, spec, device)
         values = scores(pair, sr, images) | (further(sr, pair.hr) if further else {})
         records += [Record(metric=m, value=v, dataset=images.name, image=pair.name) for m, v in values.items()]
-        if index < spec["crops"]:
-            artifacts += crops(pair, sr, images.name, images.scale)
+        if index < spec["crops"] or (spec["crops"] and pair.name in spec["at"]):
+            artifacts += kept(pair, sr, images.name, images.scale, spec["at"].get(pair.name))
         progress(index + 1, len(images))
     return tuple(records), tuple(artifacts)
 

@@ -11,7 +11,7 @@ import itertools
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -40,6 +40,10 @@ from harness.records import KINDS, GridKind
 
 GRIDS = Path(__file__).with_name("grids")
 MAX_CELLS = 100_000
+EXCLUDE = (
+    "What to leave out: a row names settings, `method`, `scale`, `seed` or `train.KEY` of cells, or `data`, "
+    "`degradation`, `tiling`, `precision`, `self_ensemble`, `hash_seed` or `size` of tasks; all its keys must match."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,13 +63,18 @@ class Cell:
 
 
 class Grid(Table):
-    """A whole grid file; `tasks` are the kinds of task that its cells shall do."""
+    """A whole grid file: its own keys, and its tables."""
 
-    name: str
-    tasks: Sweep[GridKind] = KINDS
-    scale: Sweep[Literal[2, 3, 4]] = (2,)
-    seeds: Sweep[NotNegative] = (0,)
-    trunk: dict[str, Sweep[Scalar]] = Field(default_factory=dict)
+    name: str = Field(description="What the page and the store call the grid.")
+    tasks: Sweep[GridKind] = Field(default=KINDS, description="Kinds of task to do: others are left out.")
+    scale: Sweep[Literal[2, 3, 4]] = Field(default=(2,), description="How much larger the output is.")
+    seeds: Sweep[NotNegative] = Field(
+        default=(0,), description="Of trainings: initial weights and the order of patches."
+    )
+    trunk: dict[str, Sweep[Scalar]] = Field(
+        default_factory=dict,
+        description="Settings for every method that has them, such as `n_feats`; a method's own `settings` come first.",
+    )
     train: dict[str, Any] = Field(default_factory=dict)
     evaluate: Evaluate = Field(default_factory=Evaluate)
     profile: Profile = Field(default_factory=Profile)
@@ -74,9 +83,9 @@ class Grid(Table):
     count: Count = Field(default_factory=Count)
     race: Race = Field(default_factory=Race)
     limits: Limits = Field(default_factory=Limits)
-    methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1, strict=False)]
-    exclude: Annotated[tuple[dict[str, Sweep[Scalar]], ...], Field(strict=False)] = ()
-    thresholds: Annotated[tuple[Threshold, ...], Field(strict=False)] = ()
+    methods: tuple[MethodEntry, ...] = Field(min_length=1, strict=False)
+    exclude: tuple[dict[str, Sweep[Scalar]], ...] = Field(default=(), strict=False, description=EXCLUDE)
+    thresholds: tuple[Threshold, ...] = Field(default=(), strict=False)
 
     @pydantic.field_validator("train")
     @classmethod

@@ -1,4 +1,7 @@
-"""The tables of a grid file, each with its keys, their ranges and their defaults. No torch here."""
+"""The tables of a grid file, each with its keys, their ranges, defaults and meanings. No torch here.
+
+`python -m harness.grid_reference` makes `docs/grids.md` of what stands here.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,15 @@ Scalar = bool | int | float | str
 T = TypeVar("T")
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
+At = Annotated[tuple[NotNegative, NotNegative], Field(strict=False)]
+"""Row and column."""
 Scope = Literal["attention", "network"]
+Mode = Literal["inference", "training"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-"""tf32 is float32 whose products an NVIDIA GPU's tensor cores compute from 10 bits of mantissa."""
+PRECISION = "tf32 is float32 whose products an NVIDIA GPU's tensor cores compute from 10 bits of mantissa."
+SIZES = "Input, height x width in low-resolution pixels, such as 96x128."
+SCOPE = "Attentions by themselves, whole networks, or both."
+MODE = "Training is forward and backward, with what attention adds to the loss, without the optimizer."
 
 
 def listed(value: object) -> tuple[object, ...]:
@@ -28,7 +37,7 @@ def listed(value: object) -> tuple[object, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-Sweep = Annotated[tuple[T, ...], BeforeValidator(listed), Field(min_length=1)]
+Sweep = Annotated[tuple[T, ...], BeforeValidator(listed), Field(min_length=1, json_schema_extra={"sweeps": True})]
 
 
 class Table(pydantic.BaseModel):
@@ -79,83 +88,85 @@ def checked_tilings(tilings: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class TrainBudget(Table):
-    """How one network is trained. `patch` is in low-resolution pixels, `milestones` are fractions of `steps`.
+    """How one network is trained: L1 loss on random patches, Adam."""
 
-    `noise_seed` matters to the degradation `down_noise` only.
-    """
-
-    data: str = "builtin-train"
-    degradation: Degradation = "bicubic"
-    noise_seed: NotNegative = 0
-    steps: Annotated[int, Field(ge=1), BeforeValidator(_whole_number)] = 600
-    batch: Positive = 16
-    patch: Positive = 24
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    schedule: Literal["constant", "milestones", "one_cycle"] = "one_cycle"
-    milestones: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False)] = (0.5, 0.8)
-    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    clip_norm: Annotated[float, Field(ge=0)] = 0.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    precision: Precision = "fp32"
-    channels_last: bool = False
+    data: str = Field(default="builtin-train", description="A set of `data list`, or a folder written as a path.")
+    degradation: Degradation = Field(default="bicubic", description="How low-resolution images are made.")
+    noise_seed: NotNegative = Field(default=0, description="Of the noise of `down_noise`, and of nothing else.")
+    steps: Annotated[int, BeforeValidator(_whole_number)] = Field(
+        default=600, ge=1, description="Optimizer steps; may be written as 3e5."
+    )
+    batch: Positive = Field(default=16, description="Patches in a step.")
+    patch: Positive = Field(default=24, description="Side of a patch in low-resolution pixels.")
+    learning_rate: float = Field(default=5e-4, gt=0, description="Of Adam; for `one_cycle` the highest.")
+    schedule: Literal["constant", "milestones", "one_cycle"] = Field(
+        default="one_cycle", description="How the learning rate goes: `one_cycle` is PyTorch's."
+    )
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(0.5, 0.8),
+        strict=False,
+        description="Of the schedule `milestones`: where it falls, as shares of `steps`.",
+    )
+    gamma: float = Field(default=0.5, gt=0, lt=1, description="By what the rate is multiplied at each milestone.")
+    clip_norm: float = Field(default=0.0, ge=0, description="Greatest norm of the gradient; 0: not clipped.")
+    ema_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Of a moving average of the weights, kept instead of the last ones; 0: none.",
+    )
+    precision: Precision = Field(default="fp32", description=PRECISION)
+    channels_last: bool = Field(default=False, description="Weights in PyTorch's memory layout `channels_last`.")
 
 
 class Profile(Table):
-    """What is measured of cost: input sizes (low resolution, height x width) and how long timing may take for each."""
+    """What is measured of the cost of whole networks, in inference."""
 
-    sizes: Annotated[Sweep[str], Field(validate_default=True)] = ("24x24", "48x48", "72x72", "96x96")
-    precision: Sweep[Precision] = ("fp32",)
-    warm_up_s: Annotated[float, Field(ge=0)] = 0.5
-    budget_s: Annotated[float, Field(gt=0)] = 4.0
+    sizes: Sweep[str] = Field(default=("24x24", "48x48", "72x72", "96x96"), validate_default=True, description=SIZES)
+    precision: Sweep[Precision] = Field(default=("fp32",), description=PRECISION)
+    warm_up_s: float = Field(default=0.5, ge=0, description="Seconds of warm-up at least, for each size.")
+    budget_s: float = Field(default=4.0, gt=0, description="Seconds that timing may take at most, for each size.")
 
     _sizes = pydantic.field_validator("sizes")(sorted_sizes)
 
 
 class Count(Table):
-    """What is counted under fake tensors, nothing run: of the grid's attentions alone, its whole networks, or both.
+    """What is counted under fake tensors, nothing run: exact, and the same on every machine."""
 
-    `mode` training is forward and backward with what attention adds to the loss.
-    """
-
-    measure: bool = False
-    scope: Sweep[Scope] = ("attention",)
-    sizes: Annotated[Sweep[str], Field(validate_default=True)] = ("24x24", "48x48", "96x96", "192x192")
-    precision: Sweep[Precision] = ("fp32",)
-    mode: Sweep[Literal["inference", "training"]] = ("inference",)
-    batch: Sweep[Positive] = (1,)
+    measure: bool = Field(default=False, description="Whether to count.")
+    scope: Sweep[Scope] = Field(default=("attention",), description=SCOPE)
+    sizes: Sweep[str] = Field(default=("24x24", "48x48", "96x96", "192x192"), validate_default=True, description=SIZES)
+    precision: Sweep[Precision] = Field(default=("fp32",), description=PRECISION)
+    mode: Sweep[Mode] = Field(default=("inference",), description=MODE)
+    batch: Sweep[Positive] = Field(default=(1,), description="Inputs of a call.")
 
     _sizes = pydantic.field_validator("sizes")(sorted_sizes)
 
 
 class Race(Table):
-    """What is timed in turn in one process: the grid's attentions alone, its whole networks, or both.
+    """What is timed in turn in one process."""
 
-    `mode` training is forward and backward with what attention adds to the loss. `tiling` is how networks are asked in
-    inference, as in `evaluate`. Each of `passes` is a process of its own; `budget_s` is for all contenders at one size
-    of one pass together.
-    """
-
-    measure: bool = False
-    scope: Sweep[Scope] = ("attention",)
-    sizes: Annotated[Sweep[str], Field(validate_default=True)] = ("24x24", "48x48", "72x72", "96x96", "144x144")
-    precision: Sweep[Precision] = ("fp32",)
-    mode: Sweep[Literal["inference", "training"]] = ("inference",)
-    batch: Sweep[Positive] = (1,)
-    tiling: Sweep[str] = ("whole",)
-    passes: Positive = 3
-    warm_up_s: Annotated[float, Field(ge=0)] = 0.2
-    budget_s: Annotated[float, Field(gt=0)] = 20.0
+    measure: bool = Field(default=False, description="Whether to time.")
+    scope: Sweep[Scope] = Field(default=("attention",), description=SCOPE)
+    sizes: Sweep[str] = Field(
+        default=("24x24", "48x48", "72x72", "96x96", "144x144"), validate_default=True, description=SIZES
+    )
+    precision: Sweep[Precision] = Field(default=("fp32",), description=PRECISION)
+    mode: Sweep[Mode] = Field(default=("inference",), description=MODE)
+    batch: Sweep[Positive] = Field(default=(1,), description="Inputs of a call.")
+    tiling: Sweep[str] = Field(default=("whole",), description="How networks are asked in inference; as in `evaluate`.")
+    passes: Positive = Field(default=3, description="Repetitions of it all, each in a process of its own.")
+    warm_up_s: float = Field(default=0.2, ge=0, description="Seconds of warm-up at least, for each contender.")
+    budget_s: float = Field(
+        default=20.0, gt=0, description="Seconds for all contenders at one size of one pass together."
+    )
 
     _sizes = pydantic.field_validator("sizes")(sorted_sizes)
     _tilings = pydantic.field_validator("tiling")(checked_tilings)
 
 
 class Threshold(Table):
-    """By how much a figure may become worse before `compare` fails: all figures of a metric, or fewer of them.
-
-    `allow` is in the metric's own unit for scores, a share of what it was for costs and `time` (0.05: 5 %). `method` is
-    a name of the catalogue or the label of a row, `at` input sizes or test sets.
-    """
+    """By how much a figure may become worse before `compare` fails; of several that fit, the last counts."""
 
     metric: Literal[
         "psnr_y",
@@ -172,33 +183,38 @@ class Threshold(Table):
         "parameters",
         "idle_parameters",
         "moved_buffers",
-    ]
-    allow: Annotated[float, Field(ge=0)]
-    method: str | None = None
-    scale: Literal[2, 3, 4] | None = None
-    at: Sweep[str] | None = None
+    ] = Field(description="Which figures.")
+    allow: float = Field(ge=0, description="In the score's unit; of costs and `time` a share: 0.05 is 5 %.")
+    method: str | None = Field(
+        default=None, description="A name of the catalogue, or the label of a row; default: any."
+    )
+    scale: Literal[2, 3, 4] | None = Field(default=None, description="Default: any.")
+    at: Sweep[str] | None = Field(default=None, description="Input sizes or test sets; default: any.")
 
 
 class Limits(Table):
-    """When a task is ended from outside, in seconds."""
+    """When a task is ended from outside."""
 
-    task_s: Annotated[float, Field(gt=0)] = 24 * 3600.0
+    task_s: float = Field(default=24 * 3600.0, gt=0, description="Seconds that one task may take.")
 
 
 class MethodEntry(Table):
-    """One method of a grid: its name in the catalogue or `package.module:METHOD`, its settings, its weights.
+    """One method of the grid, with its settings and where its weights come from."""
 
-    `weights` is a file that is used as it is; `start` one that training starts from, made at this scale or another.
-    `twin` names the method of this grid, by its label or name, that is the same network without attention; it is found
-    by its settings where it is not named.
-    """
-
-    name: str
-    label: str | None = None
-    weights: str | None = None
-    start: str | None = None
-    twin: str | None = None
-    settings: dict[str, Sweep[Scalar]] = Field(default_factory=dict)
+    name: str = Field(
+        description="A network of the catalogue, `bicubic`, `spandrel`, or `package.module:NAME` of your own."
+    )
+    label: str | None = Field(default=None, description="What tables call it; default: its title.")
+    weights: str | None = Field(default=None, description="A file of weights that are used as they are.")
+    start: str | None = Field(
+        default=None, description="A file of weights that training starts from, of this scale or another."
+    )
+    twin: str | None = Field(
+        default=None, description="Label or name of the same network without attention; default: found by its settings."
+    )
+    settings: dict[str, Sweep[Scalar]] = Field(
+        default_factory=dict, description="Settings that are not as released: the method's card lists them."
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_file(self) -> MethodEntry:
@@ -208,45 +224,53 @@ class MethodEntry(Table):
 
 
 class Evaluate(Table):
-    """On what, and how, each network is scored; `crops` images of each set are kept for the strip.
+    """On what, and how, each network is scored."""
 
-    `noise_seed` matters to the degradation `down_noise` only. `perceptual` scores are downloaded networks.
-    """
-
-    data: Sweep[str] = ("builtin-test",)
-    degradation: Sweep[Degradation] = ("bicubic",)
-    noise_seed: NotNegative = 0
-    tiling: Sweep[str] = ("whole",)
-    precision: Sweep[Precision] = ("fp32",)
-    self_ensemble: Sweep[bool] = (False,)
-    hash_seeds: Sweep[int] = (0,)
-    perceptual: Annotated[tuple[Literal["lpips", "dists"], ...], Field(strict=False)] = ()
-    crops: NotNegative = 3
+    data: Sweep[str] = Field(default=("builtin-test",), description="Sets of `data list`, or folders written as paths.")
+    degradation: Sweep[Degradation] = Field(default=("bicubic",), description="How low-resolution images are made.")
+    noise_seed: NotNegative = Field(default=0, description="Of the noise of `down_noise`, and of nothing else.")
+    tiling: Sweep[str] = Field(
+        default=("whole",),
+        description="How images are cut: `whole`, `chop`, or `tile:SIZE+OVERLAP` such as `tile:96+8`.",
+    )
+    precision: Sweep[Precision] = Field(default=("fp32",), description=PRECISION)
+    self_ensemble: Sweep[bool] = Field(
+        default=(False,), description="Whether to take the mean over eight flips and transpositions."
+    )
+    hash_seeds: Sweep[int] = Field(default=(0,), description="Seeds of random hashes, set before each image.")
+    perceptual: tuple[Literal["lpips", "dists"], ...] = Field(
+        default=(), strict=False, description="Further scores, by networks that are downloaded: the extra `perceptual`."
+    )
+    crops: NotNegative = Field(
+        default=3, description="Images of each set whose crops the page shows, besides those of `at`."
+    )
+    at: dict[str, At] = Field(
+        default_factory=dict,
+        description="Row and column (low resolution) of a crop's middle by image; default: where methods differ most.",
+    )
 
     _tilings = pydantic.field_validator("tiling")(checked_tilings)
 
 
 class Harm(Table):
-    """Where attention helps and where it harms, beside the twin without; maps of `maps` images of each set."""
+    """Where attention helps and where it harms, beside the twin without."""
 
-    measure: bool = True
-    maps: NotNegative = 1
+    measure: bool = Field(default=True, description="Whether to compare.")
+    maps: NotNegative = Field(default=1, description="Images of each set of which maps are drawn.")
 
 
 class Attention(Table):
-    """Whom queries attend to, on parts of the first test set's images as large as each profiled size.
+    """Whom queries attend to, on parts of the first test set's images as large as each profiled size."""
 
-    `queries` random positions in each of the first `images` images; `top` is how many of the largest dot products are
-    relevant. Maps are drawn for `maps` images, of the position that `at` gives an image (low-resolution row and
-    column), or else of the middle of its busiest window.
-    """
-
-    measure: bool = True
-    images: Positive = 2
-    queries: Positive = 64
-    top: Positive = 16
-    maps: NotNegative = 1
-    at: dict[str, Annotated[tuple[NotNegative, NotNegative], Field(strict=False)]] = Field(default_factory=dict)
+    measure: bool = Field(default=True, description="Whether to look.")
+    images: Positive = Field(default=2, description="How many images, from the first on.")
+    queries: Positive = Field(default=64, description="Random positions in each, besides the one of the map.")
+    top: Positive = Field(default=16, description="How many of the largest dot products are relevant.")
+    maps: NotNegative = Field(default=1, description="Images of which a map is drawn.")
+    at: dict[str, At] = Field(
+        default_factory=dict,
+        description="Row and column (low resolution) of the map's position by image; default: its busiest window.",
+    )
 
 
 TABLES: Mapping[str, type[Table]] = {

@@ -40,18 +40,33 @@ class Form(enum.StrEnum):
 
     CSV = "csv"
     PARQUET = "parquet"
-    MARKDOWN = "md"
-    LATEX = "tex"
     BENCHER = "bencher"
     SMALLER = "smaller-is-better"
     BIGGER = "bigger-is-better"
 
 
-Format = Annotated[Optional[Form], typer.Option("--format", help="Default: as the file's name tells.")]  # noqa: UP045
-TableNames = Annotated[
-    Optional[list[str]],  # noqa: UP045
-    typer.Option("--table", help="Table of the page, such as quality; repeatable; default: all, but in CSV records."),
+class TableForm(enum.StrEnum):
+    """Forms of tables."""
+
+    CSV = "csv"
+    MARKDOWN = "md"
+    LATEX = "tex"
+
+
+AS_NAMED = "Default: as the file's name tells."
+Format = Annotated[Optional[Form], typer.Option("--format", help=AS_NAMED)]  # noqa: UP045
+TableFormat = Annotated[Optional[TableForm], typer.Option("--format", help=AS_NAMED)]  # noqa: UP045
+TableNames = Annotated[Optional[list[str]], typer.Argument(help="Tables, such as quality; none: list them.")]  # noqa: UP045
+FigureNames = Annotated[Optional[list[str]], typer.Argument(help="Figures of the page; none: list them.")]  # noqa: UP045
+TableFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--to", help="File to write (.md, .tex, .csv) instead of printing; without names it gets all tables."),
 ]
+FigureFile = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--to", help="File to write (.pdf, .svg, .png); several figures need {name} in it, none means all."),
+]
+Width = Annotated[str, typer.Option(help="Of the figure: column (3.33 in), text (6.9 in), or a number of inches.")]
 
 
 def grid_file(path: Path) -> Path:

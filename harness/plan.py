@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from datasets.layouts import image_name
-from datasets.naming import nearest
 from datasets.sets import ImageSet, called
 from harness.contenders import Contender, Session
 from harness.count import counting
@@ -26,6 +24,7 @@ from harness.grid_tables import Scalar, TrainBudget, height_width
 from harness.labels import labels
 from harness.passes import passes
 from harness.perceptual import available
+from harness.positions import check_positions, positions_in
 from harness.precisions import check_precisions
 from harness.records import Kind, Task, fingerprint
 from harness.resolve import Resolved, cell_view, check_trunk, label_view, resolve
@@ -127,15 +126,7 @@ def _check(grid: Grid) -> None:
         raise ValueError(f"tasks: {needing[0]} needs trained weights, so train must be among the tasks")
     if grid.evaluate.perceptual and (reason := available()):
         raise ValueError(f"evaluate.perceptual: {reason}")
-    for scale in grid.scale if grid.attention.at else ():
-        images = image_set(grid.evaluate.data[0], scale)
-        sizes = {image_name(file): images.lr_size(file) for file in images.files}
-        for name, at in grid.attention.at.items():
-            if name not in sizes:
-                raise ValueError(f"attention.at: no image {name!r} in {images.name}: {nearest(name, sizes)}")
-            if any(place >= side for place, side in zip(at, sizes[name], strict=True)):
-                told = "x".join(map(str, sizes[name]))
-                raise ValueError(f"attention.at: {name} is {told} at scale {scale}, {list(at)} is outside")
+    check_positions(grid, image_set)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +157,12 @@ class _Planner:
         """The cells that no exclusion names whole."""
         probe = Task(kind="train", key="", spec={})
         return [cell for cell in self.resolved if not excluded(self.grid.exclude, cell_view(cell), probe)]
+
+    @functools.cached_property
+    def _shown(self) -> set[str]:
+        """The first seed of each network."""
+        keys = {fingerprint({**cell.spec, "seed": None}): cell.key for cell in reversed(self._kept)}
+        return set(keys.values())
 
     @functools.cached_property
     def _beside(self) -> dict[str, Resolved]:
@@ -203,9 +200,16 @@ class _Planner:
         for name, point in itertools.product(axes.data, points):
             degradation, tiling, precision, self_ensemble, hash_seed = point
             how = {"tiling": tiling, "precision": precision, "self_ensemble": self_ensemble, "hash_seed": hash_seed}
-            what = {"perceptual": list(axes.perceptual), "crops": axes.crops}
+            what = {"perceptual": list(axes.perceptual), **self._pictures(resolved, name)}
             images = self._images(resolved, name, degradation)
             yield _task("evaluate", resolved, _network(resolved) | images | how | what, _needs(resolved))
+
+    def _pictures(self, resolved: Resolved, name: str) -> dict[str, Any]:
+        """What is kept to be looked at: a page shows the first seed of a network, so others keep nothing."""
+        if resolved.key not in self._shown:
+            return {"crops": 0, "at": {}}
+        images = image_set(name, resolved.cell.scale)
+        return {"crops": self.grid.evaluate.crops, "at": positions_in(images, self.grid.evaluate.at)}
 
     def _harms(self, resolved: Resolved, twin: Resolved) -> Iterator[Task]:
         """On every set and degradation, asked as the first evaluation is asked."""

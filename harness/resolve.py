@@ -49,13 +49,19 @@ class Resolved:
             "method": self.cell.method,
             "title": self.title,
             "settings": self.settings,
-            "released": self.settings == self.plugin.settings(),
+            "changed": self.changed,
             "scale": self.cell.scale,
             "seed": self.cell.seed if self.trained else 0,
             "weights": _described(self.cell.weights),
             "start": _described(self.cell.start) if self.trained else None,
             "train": self.budget if self.trained else None,
         }
+
+    @property
+    def changed(self) -> dict[str, Scalar]:
+        """The settings that are not as released."""
+        released = self.plugin.settings()
+        return {name: value for name, value in self.settings.items() if released.get(name) != value}
 
     @property
     def budget(self) -> dict[str, Any]:

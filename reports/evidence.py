@@ -67,10 +67,7 @@ class Evidence:
             for place, told, figure in counted(frames):
                 exact.setdefault(place, []).insert(0, (told, figure))
             raced = [race for race in races(frames) if race.samples] + raced
-        released = {
-            told["method"]: told["settings"] for each in exact.values() for told, _ in each if not told["changed"]
-        }
-        scored = [scores for frames in reversed([*evaluated]) for scores in _scores(frames, released)]
+        scored = [scores for frames in reversed([*evaluated]) for scores in _scores(frames)]
         return cls(exact=exact, raced=tuple(raced), scored=tuple(scored))
 
     def figure(self, claim: Claim, subject: Subject, size: str) -> Figure | None:
@@ -99,8 +96,8 @@ def counted(frames: Frames) -> Iterator[tuple[Place, Mapping[str, Any], Figure]]
         yield place, contender, Figure(float(row["value"]), str(row["attempt_id"]))
 
 
-def _scores(frames: Frames, released: Mapping[str, Any]) -> Iterator[Scores]:
-    """Every network on every test set of a run that evaluated any; `released` are the settings of methods."""
+def _scores(frames: Frames) -> Iterator[Scores]:
+    """Every network on every test set of a run that evaluated any."""
     tasks = frames.done("evaluate")
     for quality in qualities(frames) if len(tasks) else ():
         here = tasks[(tasks["scale"] == quality.scale) & (tasks["comparable"] == quality.comparable)]
@@ -110,19 +107,12 @@ def _scores(frames: Frames, released: Mapping[str, Any]) -> Iterator[Scores]:
             yield Scores(
                 quality=quality,
                 label=label,
-                told=_told(spec, released.get(spec["method"])),
+                told={"method": spec["method"], "settings": spec["settings"], "changed": spec["changed"]},
                 protocol=frames.protocols[quality.comparable],
                 weights=spec["weights"]["file"] if spec["weights"] else None,
                 train=spec["train"],
                 attempts=tuple(own.loc[own["dataset"] == quality.dataset, "attempt_id"]),
             )
-
-
-def _told(spec: Mapping[str, Any], released: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Of a cell. Unless it is as released, each setting counts as changed that is not known to be as in `released`."""
-    settings, known = spec["settings"], released or {}
-    odd = [name for name, value in settings.items() if name not in known or known[name] != value]
-    return {"method": spec["method"], "settings": settings, "changed": [] if spec.get("released") else odd}
 
 
 def _specs(frames: Frames) -> Iterator[tuple[Any, Mapping[str, Any]]]:

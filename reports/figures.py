@@ -16,11 +16,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports.cost import Cost
+from reports.crowds import crowd_told, grey, others_told, standing_out
 from reports.frames import Frames
-from reports.labels import MOST, place_names, shortened
+from reports.labels import place_names, shortened
+from reports.names import quality_name
 from reports.palette import Look
 from reports.quality import Quality, reference
-from reports.svg import PAGE, Figure, drawing, inlined, series_colour
+from reports.svg import PAGE, Figure, abreast, drawing, finished, points, series_colour
 from reports.tables import TIMES, fixed, shown
 
 HEIGHT = 3.0
@@ -46,6 +48,8 @@ LEAST_GAP = 1 / 8
 """Share of an axis that two ticks are apart at least."""
 MOST_TICKS = 7
 WIDEST, NARROWEST = 3.0, 1.3
+MARK_AREA = 62
+"""In square points."""
 
 
 def quality_figures(quality: Quality, costs: list[Cost], looks: Mapping[str, Look], name: str) -> list[Figure]:
@@ -53,54 +57,62 @@ def quality_figures(quality: Quality, costs: list[Cost], looks: Mapping[str, Loo
     cost, size = reference(quality, costs)
     if cost is None or size is None:
         return []
-    both = [(metric, _points(quality, cost, size, metric)) for metric in ("forward_s", "macs")]
-    return [_trade(quality, size, metric, points, looks, f"{name}-{metric}") for metric, points in both if points]
+    both = [(metric, _places(quality, cost, size, metric)) for metric in ("forward_s", "macs")]
+    return [_trade(quality, size, metric, places, looks, f"{name}-{metric}") for metric, places in both if places]
 
 
-def _points(quality: Quality, cost: Cost, size: str, metric: str) -> dict[str, tuple[float, float]]:
-    unit, points = AXES[metric][1], {}
+def _places(quality: Quality, cost: Cost, size: str, metric: str) -> dict[str, tuple[float, float]]:
+    unit, places = AXES[metric][1], {}
     for label in quality.labels:
         value, psnr = cost.value(label, size, metric), quality.score(label, "psnr_y")
         if value and math.isfinite(psnr) and label != quality.baseline:
-            points[label] = (value / unit, psnr)
-    return points
+            places[label] = (value / unit, psnr)
+    return places
 
 
 def _trade(
     quality: Quality,
     size: str,
     metric: str,
-    points: dict[str, tuple[float, float]],
+    places: dict[str, tuple[float, float]],
     looks: Mapping[str, Look],
     name: str,
 ) -> Figure:
     what = AXES[metric][0]
-    crowd = points if len(points) > MOST else {}
-    with drawing(HEIGHT + LEGEND_ROW * legend_rows(crowd)) as canvas:
+    best = standing_out({label: -psnr for label, (_, psnr) in places.items()})
+    others = len(places) - len(best)
+    with drawing(HEIGHT + LEGEND_ROW * legend_rows(best if others else {}, others)) as canvas:
         axes = canvas.subplots()
-        _scatter(axes, points, looks)
+        _scatter(axes, places, best, looks)
         axes.set(xlabel=what, ylabel="PSNR-Y [dB]", title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
-        legend(canvas, {label: label for label in place_names(axes, points)}, looks)
-        alt = f"PSNR-Y against {what}: " + "; ".join(f"{k} {y:.2f} dB at {x:.3g}" for k, (x, y) in points.items())
-        svg = inlined(canvas, name, alt)
+        legend(canvas, {k: k for k in (best if others else place_names(axes, places))}, looks, others)
+        told = [f"{k} {places[k][1]:.2f} dB at {places[k][0]:.3g}" for k in best]
+        alt = f"PSNR-Y against {what}: " + "; ".join([*told, *others_told(others)])
+        caption = _trade_caption(quality, size, what) + crowd_told(len(best), len(places), "best")
+        return finished(canvas, name, name=quality_name(quality, metric), caption=caption, alt=alt)
+
+
+def _trade_caption(quality: Quality, size: str, what: str) -> str:
     against = what.partition(" [")[0].replace("Forward", "forward")
-    caption = f"{quality.title}: PSNR-Y against {against} at {shown(size)}. Up and to the left is better."
-    return Figure(caption=caption + _baseline_note(quality), alt=alt, svg=svg)
-
-
-def _baseline_note(quality: Quality) -> str:
+    said = f"{quality.title}: PSNR-Y against {against} at {shown(size)}. Up and to the left is better."
     if quality.baseline is None:
-        return ""
-    return f" Bicubic, not drawn, reaches {fixed(quality.score(quality.baseline, 'psnr_y'), 2)} dB."
+        return said
+    return f"{said} Bicubic, not drawn, reaches {fixed(quality.score(quality.baseline, 'psnr_y'), 2)} dB."
 
 
-def _scatter(axes: Axes, points: Mapping[str, tuple[float, float]], looks: Mapping[str, Look]) -> None:
-    table = pd.DataFrame([(label, x, y) for label, (x, y) in points.items()], columns=["label", "x", "y"])
+def _scatter(
+    axes: Axes, places: Mapping[str, tuple[float, float]], best: Collection[str], looks: Mapping[str, Look]
+) -> None:
+    """A mark for each, small and grey where it is not among the `best`."""
+    if crowd := [place for label, place in places.items() if label not in best]:
+        axes.plot(*zip(*crowd, strict=True), **grey(), linestyle="none", marker="o", markersize=points(4.5))
+    table = pd.DataFrame([(label, *places[label]) for label in best], columns=["label", "x", "y"])
     style: dict[str, Any] = {
-        "palette": {label: series_colour(looks[label].series) for label in points},
-        "markers": {label: looks[label].marker for label in points},
+        "palette": {label: series_colour(looks[label].series) for label in best},
+        "markers": {label: looks[label].marker for label in best},
     }
-    shape: dict[str, Any] = {"hue": "label", "style": "label", "s": 62, "edgecolor": PAGE, "linewidth": 0.8}
+    shape: dict[str, Any] = {"hue": "label", "style": "label", "edgecolor": PAGE}
+    shape |= {"s": points(points(MARK_AREA)), "linewidth": points(0.8)}
     sns.scatterplot(table, x="x", y="y", legend=False, ax=axes, **shape, **style)
     axes.set_xscale("log")
     axes.margins(x=0.2, y=0.16)
@@ -126,55 +138,68 @@ def _training(
     scale: int, losses: pd.DataFrame, names: Mapping[str, str], looks: Mapping[str, Look], name: str
 ) -> Figure:
     curves = losses.pivot_table(index="step", columns="label", values="value", aggfunc="mean")
-    entries = {label: text for label, text in names.items() if label in curves}
-    with drawing(HEIGHT + LEGEND_ROW * legend_rows(entries.values())) as canvas:
+    last_loss = {label: float(_smooth(curves[label].dropna()).iloc[-1]) for label in names if label in curves}
+    entries = {label: names[label] for label in standing_out(last_loss)}
+    others = [label for label in last_loss if label not in entries]
+    with drawing(HEIGHT + LEGEND_ROW * legend_rows(entries.values(), len(others))) as canvas:
         axes = canvas.subplots()
+        for label in others:
+            axes.plot(_smooth(curves[label].dropna()), **grey())
         for label, width in zip(entries, widths(len(entries)), strict=True):
             _curve(axes, curves[label].dropna(), looks[label], width, raw=len(entries) <= MOST_RAW_CURVES)
         axes.set(yscale="log", xlabel="Step", ylabel="Loss (L1)", title=f"Training {TIMES}{scale}")
         log_ticks(axes, "y")
-        legend(canvas, entries, looks)
-        last = "; ".join(f"{text} {curves[label].dropna().iloc[-1]:.4g}" for label, text in entries.items())
-        alt = f"Training loss over steps {TIMES}{scale}; last values: {last}"
-        svg = inlined(canvas, name, alt)
-    caption = f"Training loss {TIMES}{scale}, mean over seeds. Strong lines: running mean; faint ones: as recorded."
-    return Figure(caption=caption, alt=alt, svg=svg)
+        legend(canvas, entries, looks, len(others))
+        last = [f"{text} {curves[label].dropna().iloc[-1]:.4g}" for label, text in entries.items()]
+        alt = f"Training loss over steps {TIMES}{scale}; last values: " + "; ".join([*last, *others_told(len(others))])
+        caption = _training_caption(scale, len(entries), len(last_loss))
+        return finished(canvas, name, name=f"training-x{scale}", caption=caption, alt=alt)
+
+
+def _training_caption(scale: int, named: int, count: int) -> str:
+    raw = "Strong lines: running mean; faint ones: as recorded." if count <= MOST_RAW_CURVES else "Running means."
+    return f"Training loss {TIMES}{scale}, mean over seeds. {raw}" + crowd_told(named, count, "lowest")
 
 
 def _curve(axes: Axes, curve: pd.Series[float], look: Look, width: float, *, raw: bool) -> None:
     colour, steps = series_colour(look.series), curve.index.to_numpy(float)
-    smooth = curve.rolling(max(1, len(curve) // SMOOTHING), center=True, min_periods=1).mean()
+    smooth = _smooth(curve)
     if raw:
-        axes.plot(steps, curve.to_numpy(float), color=colour, alpha=0.25, linewidth=0.7)
+        axes.plot(steps, curve.to_numpy(float), color=colour, alpha=0.25, linewidth=points(0.7))
     marks: dict[str, Any] = {"marker": look.marker, "markevery": max(1, len(curve) // 6), "markeredgecolor": PAGE}
     axes.plot(steps, smooth.to_numpy(float), color=colour, linewidth=width, **marks)
+
+
+def _smooth(curve: pd.Series[float]) -> pd.Series[float]:
+    return curve.rolling(max(1, len(curve) // SMOOTHING), center=True, min_periods=1).mean()
 
 
 def widths(count: int) -> list[float]:
     """Widths of lines in the order of drawing: where two coincide, the lower one shows at both sides."""
     widths: list[float] = np.linspace(WIDEST if count > 1 else NARROWEST, NARROWEST, count).tolist()
-    return widths
+    return [points(width) for width in widths]
 
 
 def legend_columns(entries: Collection[str]) -> int:
-    """Two only where all entries are short."""
-    return 2 if all(len(entry) <= LONGEST_OF_TWO for entry in entries) else 1
+    """One for each width of the page, two where all entries are short."""
+    return abreast() * (2 if all(len(entry) <= LONGEST_OF_TWO for entry in entries) else 1)
 
 
-def legend_rows(entries: Collection[str]) -> int:
-    """How many rows a legend of these entries has."""
-    return math.ceil(len(entries) / legend_columns(entries))
+def legend_rows(entries: Collection[str], others: int = 0) -> int:
+    """How many rows a legend of these entries has, and of the `others`, which share one."""
+    return math.ceil((len(entries) + bool(others)) / legend_columns(entries))
 
 
-def legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look]) -> None:
-    """A legend below the axes; `entries` maps labels to what the legend says of them."""
+def legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look], others: int = 0) -> None:
+    """A legend below the axes; `entries` maps labels to what the legend says of them, so many `others` are grey."""
     if not entries:
         return
     handles = [
         Line2D([], [], color=series_colour(looks[k].series), marker=looks[k].marker, markeredgecolor=PAGE)
         for k in entries
     ]
-    texts = [shortened(text, LONGEST_ENTRY) for text in entries.values()]
+    texts = [*(shortened(text, LONGEST_ENTRY) for text in entries.values()), *others_told(others)]
+    handles += [Line2D([], [], **grey(), marker="o") for _ in others_told(others)]
     canvas.legend(handles, texts, loc="outside lower left", ncol=legend_columns(entries.values()))
 
 

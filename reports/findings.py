@@ -1,7 +1,8 @@
-"""The three headline sentences: quality, what attention costs, how that grows. Nothing that the data does not carry."""
+"""The headline sentences, each with the place of its evidence on the page. Nothing that the data does not carry."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from reports.cost import Cost, common_size
@@ -20,23 +21,37 @@ Scored = tuple[Quality, Pairs]
 """What one table holds, and the comparisons of its networks."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A sentence, and the anchor of what it rests on; empty where nothing was measured."""
+
+    text: str
+    anchor: str = ""
+
+
 def findings(
     frames: Frames, scored: Sequence[Scored], costs: Sequence[Cost], grown: Sequence[Sequence[Growth]]
-) -> tuple[str, ...]:
-    """Three sentences as plain text; `grown` are the fits of each of `costs`, then of what ran alone."""
+) -> tuple[Finding, ...]:
+    """On quality, on what attention costs, on how that grows: the `grown` are the fits of each of `costs`."""
     return (_quality(scored), _attention(frames, costs), _growth(grown))
 
 
-def _quality(scored: Sequence[Scored]) -> str:
-    quality, pairs = next(((q, p) for q, p in scored if p.best is not None), (None, None))
-    if quality is None or pairs is None or pairs.best is None:
-        return "No network has been scored yet, so nothing can be said about quality."
+def _quality(scored: Sequence[Scored]) -> Finding:
+    """Of the first table that has a best network."""
+    number = next((i for i, (_, pairs) in enumerate(scored) if pairs.best is not None), None)
+    if number is None:
+        return Finding(text="No network has been scored yet, so nothing can be said about quality.")
+    return Finding(text=_best(*scored[number], scored), anchor=f"q{number}")
+
+
+def _best(quality: Quality, pairs: Pairs, scored: Sequence[Scored]) -> str:
     best = pairs.best
+    assert best is not None
     against = [pair for pair in pairs.comparisons if pair.first == best]
     alike = {best, *(pair.second for pair in against if pair.verdict == "alike")}
     equal = [label for label in quality.labels if label in alike]
     psnr, verb = fixed(quality.score(best, "psnr_y"), 2), "reaches" if len(equal) == 1 else "reach"
-    sentence = f"On {quality.title}, {_listed(equal)} {verb} the highest mean PSNR-Y of all networks: {psnr} dB"
+    sentence = f"On {quality.title}, {listed(equal)} {verb} the highest mean PSNR-Y of all networks: {psnr} dB"
     rivals = [label for label in quality.ranking if label not in alike]
     next_best = next((pair for pair in against if pair.second in rivals[:1]), None)
     return sentence + _over_baseline(quality, best) + _lead(next_best) + _elsewhere(best, scored)
@@ -75,17 +90,23 @@ def _elsewhere(best: str, scored: Sequence[Scored]) -> str:
     return f" {best} is best in {contests.count(best)} of {len(contests)} tables."
 
 
-def _attention(frames: Frames, costs: Sequence[Cost]) -> str:
+def _attention(frames: Frames, costs: Sequence[Cost]) -> Finding:
     """Of the first scale and machine whose attention was timed."""
-    cost = next((c for c in costs if "attention_s" in c.figures and attending(c)), None)
+    timed = ((i, c) for i, c in enumerate(costs) if "attention_s" in c.figures and attending(c))
+    number, cost = next(timed, (0, None))
     size = common_size(cost, "attention_s") if cost else None
     if cost is None or size is None:
-        return "No attention has been timed at a common size, so nothing can be said about what it costs."
+        nothing = "No attention has been timed at a common size, so nothing can be said about what it costs."
+        return Finding(text=nothing)
+    return Finding(text=_share(frames, cost, size), anchor=f"c{number}")
+
+
+def _share(frames: Frames, cost: Cost, size: str) -> str:
     shares = {label: share for label in attending(cost) if (share := cost.share(label, size)) is not None}
     told = [f"{shares[label] * 100.0:.0f}{PERCENT} of {label}'s" for label in _extremes(shares)]
-    sentence = f"At {shown(size)} ({TIMES}{cost.scale}) attention takes {_listed(told)} forward time"
+    sentence = f"At {shown(size)} ({TIMES}{cost.scale}) attention takes {listed(told)} forward time"
     doubt = [label for label in _extremes(shares) if cost.value(label, size, "converged") == 0.0]
-    caution = f" (timing of {_listed(doubt)} has not converged)" if doubt else ""
+    caution = f" (timing of {listed(doubt)} has not converged)" if doubt else ""
     return sentence + caution + _fusion(frames, cost)
 
 
@@ -111,11 +132,17 @@ def _median_ratio(cost: Cost, pair: tuple[str, str], size: str) -> float:
     return plain / fused
 
 
-def _growth(grown: Sequence[Sequence[Growth]]) -> str:
+def _growth(grown: Sequence[Sequence[Growth]]) -> Finding:
     """Of the first scale and machine with fits."""
-    fits = next((list(each) for each in grown if any(g.quantity == "attention_macs" for g in each)), [])
+    fitted = ((i, list(each)) for i, each in enumerate(grown) if any(g.quantity == "attention_macs" for g in each))
+    number, fits = next(fitted, (0, []))
     if not fits:
-        return "Attention has not been measured at two sizes, so nothing can be said about how its cost grows."
+        nothing = "Attention has not been measured at two sizes, so nothing can be said about how its cost grows."
+        return Finding(text=nothing)
+    return Finding(text=_grows(fits), anchor=f"c{number}")
+
+
+def _grows(fits: Sequence[Growth]) -> str:
     low, high = min(g.n[0] for g in fits), max(g.n[-1] for g in fits)
     sentence = f"With n = h·w from {fixed(low, 0)} to {fixed(high, 0)}, attention's MACs grow as {_by_exponent(fits)}"
     times = [g for g in fits if g.quantity == "attention_s"]
@@ -131,8 +158,8 @@ def _times(times: Sequence[Growth]) -> str:
     for g in times:
         if g.caution:
             doubts.setdefault(g.caution, []).append(g.label)
-    open_questions = [f"undecided in {_listed(labels)}: {reason}" for reason, labels in doubts.items()]
-    return "; ".join(([f"as {_listed(told)}"] if told else []) + open_questions)
+    open_questions = [f"undecided in {listed(labels)}: {reason}" for reason, labels in doubts.items()]
+    return "; ".join(([f"as {listed(told)}"] if told else []) + open_questions)
 
 
 def _by_exponent(fits: Sequence[Growth]) -> str:
@@ -141,7 +168,7 @@ def _by_exponent(fits: Sequence[Growth]) -> str:
     for g in fits:
         if g.quantity == "attention_macs":
             alike.setdefault(f"n^{g.exponent:.2f}", []).append(g.label)
-    return _listed([f"{power} in {_listed(labels)}" for power, labels in alike.items()])
+    return listed([f"{power} in {listed(labels)}" for power, labels in alike.items()])
 
 
 def _extremes(values: Mapping[str, float]) -> list[str]:
@@ -158,5 +185,6 @@ def _range(interval: Interval) -> str:
     return f"{fixed(interval.low, 2)} to {fixed(interval.high, 2)}"
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
+    """With commas, and with "and" before the last."""
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

@@ -111,8 +111,8 @@ class Frames:
         return self.records[held & (self.records["task_status"] == Status.DONE)]
 
 
-def load(store: Store, run_id: str | None = None) -> Frames:
-    """The run `run_id`, or the newest.
+def load(store: Store, run_id: str | None = None, *, pictures: bool = True) -> Frames:
+    """The run `run_id`, or the newest; without `pictures`, which are most of a store, where figures are enough.
 
     Raises:
         UserError: there is no run, or none with this id.
@@ -125,7 +125,7 @@ def load(store: Store, run_id: str | None = None) -> Frames:
         run=run,
         tasks=tasks,
         records=_with_task(store.frame(RECORDS, run=run["id"]), tasks),
-        artifacts=_with_task(store.frame(ARTIFACTS, run=run["id"]), tasks),
+        artifacts=_with_task(store.frame(ARTIFACTS, run=run["id"] if pictures else ""), tasks),
         protocols=_protocols(attempts),
         machines={row["machine_id"]: read_json(row["description"]) for row in runs.to_dict("records")},
         verdicts=store.frame(VERDICTS),
@@ -139,7 +139,7 @@ def newest(store: Store, kind: str) -> list[Frames]:
         "WHERE wanted.kind = :kind ORDER BY run.started_at",
         kind=kind,
     )
-    return [load(store, str(run_id)) for run_id in runs.drop_duplicates("grid_name", keep="last")["id"]]
+    return [load(store, str(run_id), pictures=False) for run_id in runs.drop_duplicates("grid_name", keep="last")["id"]]
 
 
 def positions(size: str) -> int:

@@ -12,12 +12,14 @@ from matplotlib.axes import Axes
 from reports.cost import Cost
 from reports.crossover import Crossing, cost_at
 from reports.crossover_table import FUSED, PLAIN, Key
+from reports.crowds import crowd_told, grey, standing_out
 from reports.figures import AXES, HEIGHT, LEGEND_ROW, legend, legend_rows, log_ticks, widths
-from reports.labels import shortened
+from reports.labels import squeezed
+from reports.names import growth_name
 from reports.palette import Look
 from reports.scaling import QUANTITIES, TIME, Growth
 from reports.stats import Floats
-from reports.svg import INK, MUTED, PAGE, Figure, drawing, inlined, series_colour
+from reports.svg import INK, MUTED, PAGE, Figure, drawing, finished, points, series_colour
 from reports.tables import PERCENT
 
 LONGEST_NAME = 32
@@ -49,20 +51,25 @@ OF_ALONE = re.compile(" (in attention|of the network)")
 def _growth(cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[str, Look], name: str) -> Figure:
     what, unit = AXES[grown[0].quantity]
     what = OF_ALONE.sub("", what) if cost.alone else what
+    last = {g.label: float(g.cost[-1]) for g in grown}
+    chosen = {*standing_out(last), max(last, key=lambda label: last[label])}
+    named, others = ([g for g in grown if (g.label in chosen) == wanted] for wanted in (True, False))
     entries = {
-        g.label: f"{shortened(g.label, LONGEST_NAME)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in grown
+        g.label: f"{squeezed(g.label, LONGEST_NAME)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in named
     }
-    with drawing(HEIGHT + LEGEND_ROW * legend_rows(entries.values())) as canvas:
+    with drawing(HEIGHT + LEGEND_ROW * legend_rows(entries.values(), len(others))) as canvas:
         axes = canvas.subplots()
-        _lines(axes, grown, unit, looks)
+        _lines(axes, named, others, unit, looks)
         marks = _mark(axes, grown, found, unit) if len(grown) <= MOST_MARKED else []
         for direction in ("x", "y"):
             log_ticks(axes, direction)
         axes.set(xlabel="n = h · w of the input", ylabel=what, title=f"{what.partition(' [')[0]} {cost.short}")
-        legend(canvas, entries, looks)
+        legend(canvas, entries, looks, len(others))
         alt = "; ".join([f"{what} over n, {cost.short}: " + "; ".join(entries.values()), *marks])
-        svg = inlined(canvas, name, alt)
-    return Figure(caption=_caption(what, grown, marks), alt=alt, svg=svg)
+        said = _caption(what, grown, marks) + crowd_told(
+            len(named), len(grown), "cheapest at the largest n, and the dearest"
+        )
+        return finished(canvas, name, name=growth_name(cost, grown[0].quantity), caption=said, alt=alt)
 
 
 def _caption(what: str, grown: Sequence[Growth], marks: Sequence[str]) -> str:
@@ -77,20 +84,25 @@ def _caption(what: str, grown: Sequence[Growth], marks: Sequence[str]) -> str:
     return said + (" (?): undecided, see the table." if any(g.caution for g in grown) else "")
 
 
-def _lines(axes: Axes, grown: Sequence[Growth], unit: float, looks: Mapping[str, Look]) -> None:
+def _lines(
+    axes: Axes, grown: Sequence[Growth], others: Sequence[Growth], unit: float, looks: Mapping[str, Look]
+) -> None:
     """Line by line: Seaborn's own line plot crosses every colour with every marker, minutes for a hundred methods."""
     axes.set(xscale="log", yscale="log")
+    for g in others:
+        axes.plot(g.n, g.cost / unit, **grey())
     for g, width in zip(grown, widths(len(grown)), strict=True):
         look = looks[g.label]
         style: dict[str, Any] = {"color": series_colour(look.series), "linewidth": width}
-        points: dict[str, Any] = {"marker": look.marker, "markersize": 7, "markeredgecolor": PAGE}
+        mark: dict[str, Any] = {"marker": look.marker, "markersize": points(7), "markeredgecolor": PAGE}
         if g.drawn is None:
-            axes.plot(g.n, g.cost / unit, **style, **points)
+            axes.plot(g.n, g.cost / unit, **style, **mark)
             continue
         curve = np.geomspace(g.n[0], g.n[-1], CURVE_POINTS)
         axes.plot(curve, g.fits.at(curve)[0] / unit, **style)
-        _bars(axes, g, g.drawn, unit, shown=len(grown) <= MOST_MARKED, style=style | points | {"linewidth": 1.0})
-    _guides(axes, np.concatenate([g.n for g in grown]), np.concatenate([g.cost for g in grown]) / unit)
+        _bars(axes, g, g.drawn, unit, shown=len(grown) <= MOST_MARKED, style=style | mark | {"linewidth": points(1.0)})
+    both = [*grown, *others]
+    _guides(axes, np.concatenate([g.n for g in both]), np.concatenate([g.cost for g in both]) / unit)
 
 
 def _bars(axes: Axes, g: Growth, drawn: Floats, unit: float, *, shown: bool, style: Mapping[str, Any]) -> None:
@@ -104,7 +116,7 @@ def _guides(axes: Axes, n: Floats, cost: Floats) -> None:
     """Dashed lines of slope 1 and 2 from the cheapest corner, cut at the frame."""
     limits, ends = axes.get_ylim(), np.array([n.min(), n.max()])
     for slope in (1, 2):
-        style: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (4, 4)), "zorder": 1}
+        style: dict[str, Any] = {"color": MUTED, "linewidth": points(0.8), "linestyle": (0, (4, 4)), "zorder": 1}
         axes.plot(ends, cost.min() * (ends / ends[0]) ** slope, **style)
     axes.set_ylim(limits)
 
@@ -119,6 +131,6 @@ def _mark(axes: Axes, grown: Sequence[Growth], found: Found, unit: float) -> lis
                 continue
             style: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK, "zorder": 5}
             place = crossed.n, cost_at(g, crossed.n) / unit
-            axes.plot(*place, marker=MARKS[backend], markersize=MARK_SIZES[backend], **style)
+            axes.plot(*place, marker=MARKS[backend], markersize=points(MARK_SIZES[backend]), **style)
             words.append(f"{g.label} is cheaper than {backend} dense attention from n = {crossed.n:.0f}")
     return words

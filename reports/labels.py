@@ -12,9 +12,12 @@ from matplotlib.transforms import Bbox
 MOST = 12
 """More names than these are put in a legend at once."""
 
-LONGEST = 26
+LONGEST, SHORTEST_WORD = 26, 4
 MARKER = 5.0
 """Half the side of the square that a marker keeps free, in points."""
+
+ROOM = 1.5
+"""Points that two names stay apart at least."""
 
 OFFSETS = ((8, 0), (-8, 0), (0, 9), (0, -9), (7, 7), (-7, 7), (7, -7), (-7, -7), (0, 18), (0, -18))
 """Where a name may stand, in points from its point, best first."""
@@ -23,6 +26,17 @@ OFFSETS = ((8, 0), (-8, 0), (0, 9), (0, -9), (7, 7), (-7, 7), (7, -7), (-7, -7),
 def shortened(label: str, longest: int = LONGEST) -> str:
     """A label that fits into a figure."""
     return label if len(label) <= longest else label[: longest - 1] + "…"
+
+
+def squeezed(label: str, longest: int) -> str:
+    """A label that fits, its longest words cut but no number, which is in what those of one grid differ."""
+    words = label.split(" ")
+    while len(" ".join(words)) > longest:
+        long = max(words, key=lambda word: 0 if any(map(str.isdigit, word)) else len(word))
+        if len(long) <= SHORTEST_WORD or any(map(str.isdigit, long)):
+            return f"{label[: longest // 3]}…{label[longest // 3 + 1 - longest :]}"
+        words[words.index(long)] = f"{long.rstrip('…')[:-1]}…"
+    return " ".join(words)
 
 
 def place_names(axes: Axes, points: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -39,7 +53,7 @@ def place_names(axes: Axes, points: Mapping[str, tuple[float, float]]) -> list[s
 def _placed(axes: Axes, name: str, point: tuple[float, float], taken: list[Bbox]) -> bool:
     for offset in OFFSETS:
         text = _written(axes, name, point, offset)
-        box = text.get_window_extent()
+        box = text.get_window_extent().padded(ROOM * axes.figure.dpi / 72.0)
         if _inside(axes.bbox, box) and not any(box.overlaps(other) for other in taken):
             taken.append(box)
             return True
@@ -50,7 +64,7 @@ def _placed(axes: Axes, name: str, point: tuple[float, float], taken: list[Bbox]
 def _written(axes: Axes, name: str, point: tuple[float, float], offset: tuple[int, int]) -> Annotation:
     right, up = offset
     return axes.annotate(
-        shortened(name),
+        squeezed(name, LONGEST),
         point,
         xytext=offset,
         textcoords="offset points",

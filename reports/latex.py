@@ -15,7 +15,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 from reports.markup import POWER, Cell, cells, explanations, left, remarks, titles
-from reports.tables import TIMES, Column, Rank, Row, Table
+from reports.names import slug
+from reports.tables import Column, Rank, Row, Table
 
 NEEDS = "\\usepackage{booktabs}"
 SIGNS: Mapping[str, str] = {
@@ -102,8 +103,7 @@ def latex(table: Table, label: str = "") -> str:
 
 def label_of(table: Table) -> str:
     """`tab:` and the words of the caption."""
-    caption = unicodedata.normalize("NFKD", table.caption.replace(TIMES, "x"))
-    return "tab:" + "-".join(re.findall(r"[a-z0-9]+", caption.encode("ascii", "ignore").decode().lower()))
+    return f"tab:{slug(table.caption)}"
 
 
 def escaped(text: str) -> str:

@@ -16,20 +16,24 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from harness.store import Store
+from reports.ablation import ablation_tables
 from reports.amdahl import amdahl_tables
+from reports.attempts import KINDS, groups, linked
 from reports.attention import attention_maps, attention_tables
 from reports.benchmarks import benchmark_tables
 from reports.claims_table import claims_table
 from reports.controls import controls
 from reports.cost import Cost, cost_tables, costs
-from reports.crops import strips
 from reports.crossover_table import crossings, crossover_table, references
 from reports.failures import failure_lines, failures, not_run
 from reports.figures import quality_figures, training_figures
-from reports.findings import findings
 from reports.frames import NOT_RUN, Frames, load
+from reports.gallery import Beside, Embedded, pictured
 from reports.growth_figures import growth_figures
 from reports.harm import harm_maps, harm_tables, harms
+from reports.headlines import Measured, headlines
+from reports.merged import measured_on
+from reports.overview import overviews
 from reports.pair_tables import pairs_table
 from reports.pairs import Pairs, compared
 from reports.palette import DARK, LIGHT, looks
@@ -43,10 +47,12 @@ from reports.roofline import ceilings, roofline_tables
 from reports.roofline_figure import roofline_figure
 from reports.scaling import Growth, growths, scaling_table
 from reports.scores import quality_table
+from reports.spread_figures import spread_figures
 from reports.tables import TIMES
 from reports.ways import ways_tables
 
 TEMPLATES = Path(__file__).with_name("templates")
+SCRIPTS = ("tables.js", "gallery.js")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,10 +71,21 @@ def write_report(store: Store, run_id: str | None, path: Path) -> Summary:
         UserError: there is no such run.
         OSError: the page cannot be written.
     """
-    frames = load(store, run_id)
-    content = page_content(frames)
+    return write_page(load(store, run_id), path)
+
+
+def write_page(frames: Frames, path: Path, *, beside: bool = False) -> Summary:
+    """Write the page of `frames`, one run or several merged, to `path`; a reader never sees half a page there.
+
+    Its pictures are in it, as many as have room, or all of them in a folder `beside` it.
+
+    Raises:
+        OSError: the page cannot be written.
+    """
+    content = pictured(frames, page_content(frames), Beside(path.parent, write_whole) if beside else Embedded())
     write_whole(path, rendered("page.html", content))
-    return Summary(path=path, findings=content["findings"], failures=failure_lines(frames))
+    said = tuple(finding.text for finding in content["findings"])
+    return Summary(path=path, findings=said, failures=failure_lines(frames))
 
 
 def page_content(frames: Frames) -> dict[str, Any]:
@@ -78,28 +95,39 @@ def page_content(frames: Frames) -> dict[str, Any]:
     raced = races(frames)
     grown_raced = [growths(race.cost) for race in raced]
     look = looks(tuple(dict.fromkeys((*frames.labels, *(label for race in raced for label in race.labels)))))
-    quality = enumerate(zip(scored, pairs, strict=True))
-    return {
+    paired, index, claims = list(zip(scored, pairs, strict=True)), groups(frames), claims_table(frames)
+    measured = Measured(
+        scored=paired,
+        costs=profiled,
+        grown=grown,
+        raced=raced,
+        grown_raced=grown_raced,
+        harms=harms(frames),
+        claims=claims,
+    )
+    content = {
         "run": frames.run,
-        "findings": findings(frames, list(zip(scored, pairs, strict=True)), profiled, [*grown, *grown_raced]),
+        "findings": headlines(frames, measured),
         "counts": _counts(frames),
-        "quality": [_quality_part(frames, q, p, profiled, f"q{i}", look) for i, (q, p) in quality],
+        "overview": overviews(frames, paired),
+        "quality": [_quality_part(frames, q, p, profiled, f"q{i}", look) for i, (q, p) in enumerate(paired)],
         "ways": ways_tables(frames, scored),
         "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
         "race": [
             _race_part(frames, race, fits, f"a{i}", look)
             for i, (race, fits) in enumerate(zip(raced, grown_raced, strict=True))
         ],
-        "claims": claims_table(frames),
+        "claims": claims,
         "benchmarks": benchmark_tables(frames),
         "training": training_figures(frames, look, "t"),
-        "crops": strips(frames, scored),
         "harm": _harm(frames),
         "attention": {"tables": attention_tables(frames), "maps": attention_maps(frames)},
         "failures": failures(frames).to_dict("records"),
         "not_run": not_run(frames).to_dict("records"),
         "provenance": provenance(frames),
+        "attempts": list(index.values()),
     }
+    return content | {name: linked(content[name], kind, index) for name, kind in KINDS.items()}
 
 
 def _quality_part(
@@ -107,22 +135,28 @@ def _quality_part(
 ) -> dict[str, Any]:
     return {
         "title": quality.title,
+        "anchor": name,
+        "ablations": ablation_tables(frames, quality, profiled),
         "table": quality_table(frames, quality, profiled, pairs),
         "pairs": pairs_table(quality.title, pairs),
         "published": published_table(frames, quality),
-        "figures": quality_figures(quality, profiled, look, name),
+        "figures": [*quality_figures(quality, profiled, look, name), *spread_figures(frames, quality, look, name)],
     }
 
 
 def _harm(frames: Frames) -> dict[str, Any]:
-    parts = [{"title": each.title, "tables": harm_tables(frames, each)} for each in harms(frames)]
+    parts = [
+        {"title": each.title, "anchor": f"h{i}", "tables": harm_tables(frames, each)}
+        for i, each in enumerate(harms(frames))
+    ]
     return {"parts": parts, "maps": harm_maps(frames)}
 
 
 def _cost_part(frames: Frames, cost: Cost, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:
     found = {backend: crossings(grown, label) for backend, label in references(frames, cost).items()}
     title = f"Scale {TIMES}{cost.scale}, precision {cost.precision}, on {_place(frames, cost)}"
-    held = {"title": title, "tables": cost_tables(frames, cost), "amdahl": amdahl_tables(cost)}
+    tables = cost_tables(measured_on(frames, cost.machine), cost)
+    held = {"title": title, "anchor": name, "tables": tables, "amdahl": amdahl_tables(cost)}
     return held | _grown_part(cost, grown, found, look, name)
 
 
@@ -132,6 +166,7 @@ def _race_part(frames: Frames, race: Race, grown: list[Growth], name: str, look:
     found = {backend: crossings(others, label) for backend, label in references.items()}
     held = {
         "title": f"{race.title}, on {_place(frames, cost)}",
+        "anchor": name,
         "tables": race_tables(frames, race),
         "further": further_tables(race),
         "controls": controls(grown, CONTROL_LABEL, race.reference) if race.alone else "",
@@ -150,8 +185,9 @@ def _roofline(frames: Frames, race: Race, look: Any, name: str) -> dict[str, Any
 
 
 def _place(frames: Frames, cost: Cost) -> str:
-    machine = frames.machines[cost.machine]
-    return str(machine.get("gpu") or machine.get("cpu") or "unnamed machine")
+    machine, session = frames.machines[cost.machine], frames.protocols[cost.comparable].get("session")
+    place = str(machine.get("gpu") or machine.get("cpu") or "unnamed machine")
+    return f"{place} ({session})" if session else place
 
 
 def _grown_part(cost: Cost, grown: list[Growth], found: Any, look: Any, name: str) -> dict[str, Any]:
@@ -186,7 +222,7 @@ def rendered(template: str, content: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["powers"] = _powers
-    script = (TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     series = {"light": LIGHT, "dark": DARK}
     return environment.get_template(template).render(script=script, digest=digest, series=series, **content)

@@ -34,12 +34,20 @@ class Described:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Everything that a reader needs to judge and to repeat the run."""
+class Origin:
+    """A run of the page with where it ran; `name` is what the page calls it, empty where it is the only one."""
 
+    name: str
     run: Mapping[str, Any]
     machine: Pairs
     versions: Pairs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Everything that a reader needs to judge and to repeat the runs of a page."""
+
+    origins: tuple[Origin, ...]
     earlier: tuple[Source, ...]
     protocols: tuple[Described, ...]
     cells: tuple[Described, ...]
@@ -48,19 +56,32 @@ class Provenance:
 def provenance(frames: Frames) -> Provenance:
     """Read off the run, its attempts and its cells."""
     return Provenance(
-        run=frames.run,
-        machine=tuple(described(frames.run["machine"])),
-        versions=tuple(described(frames.run["versions"])),
+        origins=tuple(_origin(run) for run in runs_of(frames)),
         earlier=tuple(_sources(frames)),
         protocols=tuple(_protocols(frames)),
         cells=tuple(_cells(frames.tasks)),
     )
 
 
+def runs_of(frames: Frames) -> tuple[Mapping[str, Any], ...]:
+    """The runs that a page is of: one, or all that were merged."""
+    runs: tuple[Mapping[str, Any], ...] = frames.run.get("runs", (frames.run,))
+    return runs
+
+
+def _origin(run: Mapping[str, Any]) -> Origin:
+    return Origin(
+        name=str(run.get("name", "")),
+        run=run,
+        machine=tuple(described(run["machine"])),
+        versions=tuple(described(run["versions"])),
+    )
+
+
 def _sources(frames: Frames) -> list[Source]:
-    """The earlier runs whose attempts answer tasks of this one."""
+    """The earlier runs whose attempts answer tasks of these."""
     answered = frames.tasks[frames.tasks["attempt_id"].notna()]
-    others = answered[answered["source_run"] != frames.run["id"]]
+    others = answered[~answered["source_run"].isin([run["id"] for run in runs_of(frames)])]
     return [
         Source(
             run_id=str(run_id),

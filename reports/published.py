@@ -37,6 +37,16 @@ def published_table(frames: Frames, quality: Quality) -> Table | None:
     return make_table(caption, COLUMNS, rows, notes=notes, protocol=quality.comparable) if rows else None
 
 
+def printed(frames: Frames, quality: Quality, label: str) -> dict[str, float]:
+    """PSNR-Y and SSIM-Y, by metric, that papers print of the method of `label` on this set; empty where none do."""
+    protocol = frames.protocols[quality.comparable]
+    if protocol.get("degradation", "bicubic") != "bicubic" or label not in quality.labels:
+        return {}
+    row = next(_rows(frames, quality, label, "+" if protocol.get("self_ensemble") else ""), None)
+    found = {} if row is None else {"psnr_y": row.entries["psnr_published"], "ssim_y": row.entries["ssim_published"]}
+    return {metric: entry.value for metric, entry in found.items() if entry.value is not None}
+
+
 def _rows(frames: Frames, quality: Quality, label: str, plus: str) -> Iterator[Row]:
     """A row for each pair of figures that is printed of this method, with all places where it is."""
     cells = frames.tasks[(frames.tasks["scale"] == quality.scale) & (frames.tasks["label"] == label)]
@@ -68,7 +78,7 @@ def _beside(what: str, measured: float, printed: float | None, digits: int) -> d
 
 def _unlike(spec: Mapping[str, Any]) -> str:
     """In what the measured network is not the published one."""
-    told = [] if spec.get("released", True) else ["not the released settings"]
+    told = [] if not spec.get("changed") else ["not the released settings"]
     if spec["train"]:
         told.append(f"trained here, {spec['train']['steps']} steps")
     return ", ".join(told)

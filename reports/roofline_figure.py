@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from reports.figures import HEIGHT, LEGEND_ROW, legend, legend_rows, log_ticks
 from reports.growth_figures import LONGEST_NAME, MOST_MARKED
 from reports.labels import shortened
+from reports.names import cost_name
 from reports.palette import Look
 from reports.race import Race
 from reports.roofline import GIGA, OVER, Ceilings, Place, ceilings_told, common_size, places, share_told
-from reports.svg import INK, PAGE, Figure, drawing, inlined, series_colour
+from reports.svg import INK, PAGE, Figure, drawing, finished, points, series_colour
 from reports.tables import PERCENT, TIMES, shown, significant
 
 MARGIN = 1.6
@@ -46,8 +47,8 @@ def roofline_figure(race: Race, ceilings: Ceilings, looks: Mapping[str, Look], n
             log_ticks(axes, direction)
         legend(canvas, entries, looks)
         alt = _alt(race, marked, ceilings, size)
-        svg = inlined(canvas, name, alt)
-    return Figure(caption=_caption(race, marked, trails, size), alt=alt, svg=svg)
+        said = _caption(race, marked, trails, size)
+        return finished(canvas, name, name=cost_name("roofline", race.cost), caption=said, alt=alt)
 
 
 def _share(place: Place) -> str:
@@ -71,11 +72,16 @@ def _trails(race: Race, ceilings: Ceilings, labels: Sequence[str]) -> list[Trail
 def _points(axes: Axes, marked: Trail, trails: Sequence[Trail], looks: Mapping[str, Look]) -> None:
     for trail in trails:
         look = looks[trail[0].label]
-        style: dict[str, Any] = {"color": series_colour(look.series), "alpha": FAINT, "linewidth": 0.8, "zorder": 2}
-        axes.plot(*_coordinates(trail), marker=look.marker, markersize=3.5, markeredgewidth=0.0, **style)
+        style: dict[str, Any] = {
+            "color": series_colour(look.series),
+            "alpha": FAINT,
+            "linewidth": points(0.8),
+            "zorder": 2,
+        }
+        axes.plot(*_coordinates(trail), marker=look.marker, markersize=points(3.5), markeredgewidth=0.0, **style)
     for each in marked:
         look = looks[each.label]
-        shape: dict[str, Any] = {"marker": look.marker, "markersize": 7, "markeredgecolor": PAGE, "zorder": 4}
+        shape: dict[str, Any] = {"marker": look.marker, "markersize": points(7), "markeredgecolor": PAGE, "zorder": 4}
         axes.plot(*_coordinates([each]), linestyle="none", color=series_colour(look.series), **shape)
 
 
@@ -87,8 +93,8 @@ def _roof(axes: Axes, ceilings: Ceilings, found: Trail) -> None:
     """The roof over all that is drawn, each side named by its ceiling, and a ring at the ridge."""
     ridge, top = ceilings.ridge, ceilings.macs_per_s / GIGA
     low, high = _span([ridge, *(each.intensity for each in found)], ridge)
-    axes.plot([low, ridge, high], [top * low / ridge, top, top], color=INK, linewidth=1.4, zorder=3)
-    axes.plot(ridge, top, marker="o", markersize=5, markerfacecolor=PAGE, markeredgecolor=INK, zorder=3)
+    axes.plot([low, ridge, high], [top * low / ridge, top, top], color=INK, linewidth=points(1.4), zorder=3)
+    axes.plot(ridge, top, marker="o", markersize=points(5), markerfacecolor=PAGE, markeredgecolor=INK, zorder=3)
     axes.set_xlim(low, high)
     axes.margins(y=0.12)
     slope = low * (ridge / low) ** NAMED
@@ -104,7 +110,7 @@ def _span(intensities: Sequence[float], ridge: float) -> tuple[float, float]:
 
 def _name(axes: Axes, text: str, place: tuple[float, float], offset: tuple[int, int]) -> None:
     """To the left and above, where the roof never is."""
-    style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 9.0, "zorder": 5}
+    style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": points(9.0), "zorder": 5}
     axes.annotate(text, place, xytext=offset, textcoords="offset points", **style)
 
 

@@ -74,7 +74,7 @@ class Finder:
 
     def _of_run(self, told: str) -> Side:
         assert self.store is not None
-        return _measured(told, [load(self.store, self.store.run_id(told))])
+        return _measured(told, [load(self.store, self.store.run_id(told), pictures=False)])
 
     def _of_commit(self, told: str, commit: str) -> Side:
         """The newest run of every grid at that commit without further changes; exact figures are counted if need be."""
@@ -125,4 +125,4 @@ def _newest(store: Store, commit: str | None = None) -> list[Frames]:
     runs = store.frame(NEWEST)
     if commit:
         runs = runs[(runs["commit_id"] == commit) & (runs["dirty"] == 0)]
-    return [load(store, str(run)) for run in runs.drop_duplicates("grid_name", keep="last")["id"]]
+    return [load(store, str(run), pictures=False) for run in runs.drop_duplicates("grid_name", keep="last")["id"]]

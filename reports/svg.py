@@ -1,27 +1,37 @@
-"""Matplotlib figures as SVG inside a page: text stays text, colours follow the page, identifiers never collide."""
+"""Matplotlib figures, drawn for a medium: as SVG inside a page, or as files of their own for a paper.
+
+In a page text stays text, colours follow the page, identifiers never collide.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import html
 import io
+import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import get_named_colors_mapping
 from matplotlib.figure import Figure as Canvas
 
 from reports.palette import LIGHT
 
-INK, MUTED, RULE, PAGE = "#1d1d01", "#1d1d02", "#1d1d03", "#1d1d04"
-"""Stand-ins that Matplotlib can draw with; `inlined` puts the page's own colours in their place."""
+INK, MUTED, RULE, PAGE = "nlbench:ink", "nlbench:muted", "nlbench:rule", "nlbench:page"
+"""Names of colours; what they stand for depends on the medium."""
 
-VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAGE: "var(--page)"}
+STAND_INS = {INK: "#1d1d01", MUTED: "#1d1d02", RULE: "#1d1d03", PAGE: "#1d1d04"}
+"""What Matplotlib draws with for a page; `inlined` puts the page's own colours in their place."""
+
+PRINTED = {INK: "#1b1f24", MUTED: "#57606a", RULE: "#d5dae0", PAGE: "#ffffff"}
+"""The colours of a light page."""
 
 STYLE: dict[Any, Any] = sns.axes_style("ticks") | {
     "svg.fonttype": "none",
@@ -52,35 +62,140 @@ STYLE: dict[Any, Any] = sns.axes_style("ticks") | {
     "text.color": INK,
 }
 
+SCALED = (
+    "font.size",
+    "axes.titlesize",
+    "legend.fontsize",
+    "axes.linewidth",
+    "axes.titlepad",
+    "axes.labelpad",
+    "grid.linewidth",
+    "lines.linewidth",
+    "lines.markersize",
+    "lines.markeredgewidth",
+    "figure.constrained_layout.h_pad",
+    "figure.constrained_layout.w_pad",
+    *(f"{axis}tick.major.{what}" for axis in "xy" for what in ("size", "width", "pad")),
+)
+"""Sizes of the style that shrink and grow with the medium."""
+
 WIDTH = 4.4
 """Inches, 72 points each: a figure that shrinks to a phone keeps its text readable."""
+MOST_ABREAST, ALMOST = 3, 0.1
+"""Columns of a legend, and how much of the page's width the last may lack."""
+
+
+def series_colour(series: int) -> str:
+    """The name of the colour of series `series`."""
+    return f"nlbench:series-{series}"
+
+
+def _palette(named: Mapping[str, str], series: tuple[str, ...]) -> dict[str, str]:
+    return {**named, **{series_colour(i): colour for i, colour in enumerate(series)}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure of the page: what it shows, in words for those who cannot see it, and its SVG."""
+    """A figure of a run: what it shows, in words for those who cannot see it, and its SVG if drawn for a page.
 
+    It is asked for by its `name`, which depends on what it shows alone.
+    """
+
+    name: str
     caption: str
     alt: str
-    svg: str
+    svg: str = ""
 
 
-def series_colour(series: int) -> str:
-    """The stand-in for the colour of series `series`."""
-    return f"#5e{series:02x}01"
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Medium:
+    """For what figures are drawn: `width` in inches, `scale` of type, lines and marks against the page's.
+
+    `keep` takes each figure while its canvas can be saved; without it figures become SVG inside a page.
+    """
+
+    width: float = WIDTH
+    scale: float = 1.0
+    colours: Mapping[str, str]
+    keep: Callable[[Canvas, Figure], None] | None = None
+
+    @property
+    def breadth(self) -> float:
+        """How many figures of the page would stand abreast at this scale."""
+        return self.width / self.scale / WIDTH
+
+    def height(self, height: float) -> float:
+        """Inches of what has `height` on the page: wide figures are higher as well, by the root of their breadth."""
+        return height * self.scale * max(1.0, math.sqrt(self.breadth))
+
+
+PAGE_MEDIUM = Medium(colours=_palette(STAND_INS, tuple(f"#5e{i:02x}01" for i in range(len(LIGHT)))))
+_MEDIUM: ContextVar[Medium] = ContextVar("medium", default=PAGE_MEDIUM)
+
+
+def printed(width: float, scale: float, keep: Callable[[Canvas, Figure], None]) -> Medium:
+    """A medium in the colours of a light page; `keep` takes its figures."""
+    return Medium(width=width, scale=scale, colours=_palette(PRINTED, LIGHT), keep=keep)
+
+
+@contextmanager
+def drawn_for(medium: Medium) -> Iterator[None]:
+    """All figures of the block are drawn for `medium`."""
+    token = _MEDIUM.set(medium)
+    try:
+        yield
+    finally:
+        _MEDIUM.reset(token)
+
+
+def points(size: float) -> float:
+    """The size of a line, a mark or type that has `size` on the page, in points."""
+    return size * _MEDIUM.get().scale
+
+
+def abreast() -> int:
+    """How many columns of the page's width the medium has room for."""
+    return min(max(1, int(_MEDIUM.get().breadth + ALMOST)), MOST_ABREAST)
 
 
 @contextmanager
 def drawing(height: float) -> Iterator[Canvas]:
-    """An empty canvas in the page's style; nothing of the style outlives the block.
+    """An empty canvas in the style of the medium; nothing of the style outlives the block.
 
-    Text goes to the page as text, so whether Matplotlib's own font holds a label's letters does not matter.
+    `height` is that on the page, in inches. Text goes to the page as text, so whether Matplotlib's own font holds a
+    label's letters does not matter there.
     """
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    medium = _MEDIUM.get()
+    with _named(medium.colours), mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        canvas = Canvas(figsize=(WIDTH, height))
+        style: dict[Any, Any] = mpl.rcParams
+        style.update({name: style[name] * medium.scale for name in SCALED})
+        canvas = Canvas(figsize=(medium.width, medium.height(height)))
         FigureCanvasAgg(canvas)
         yield canvas
+
+
+@contextmanager
+def _named(colours: Mapping[str, str]) -> Iterator[None]:
+    """Matplotlib knows `colours` by their names inside the block."""
+    known = get_named_colors_mapping()
+    for name, colour in colours.items():
+        known[name] = colour
+    try:
+        yield
+    finally:
+        for name in colours:
+            del known[name]
+
+
+def finished(canvas: Canvas, ids: str, *, name: str, caption: str, alt: str) -> Figure:
+    """The figure on `canvas`, given to the medium; `ids` is what `inlined` prefixes, `name` that of the figure."""
+    keep = _MEDIUM.get().keep
+    if keep is None:
+        return Figure(name=name, caption=caption, alt=alt, svg=inlined(canvas, ids, alt))
+    figure = Figure(name=name, caption=caption, alt=alt)
+    keep(canvas, figure)
+    return figure
 
 
 def inlined(canvas: Canvas, name: str, alt: str) -> str:
@@ -103,6 +218,6 @@ def _with_own_identifiers(svg: str, name: str) -> str:
 
 
 def _with_page_colours(svg: str) -> str:
-    variables = VARIABLES | {series_colour(i): f"var(--series-{i})" for i in range(len(LIGHT))}
+    variables = {colour: f"var(--{name.removeprefix('nlbench:')})" for name, colour in PAGE_MEDIUM.colours.items()}
     coloured = re.sub("|".join(variables), lambda found: variables[found[0]], svg)
     return coloured.replace("'DejaVu Sans'", "var(--sans)")

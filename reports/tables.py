@@ -50,10 +50,11 @@ class Column:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row: its head, what the head needs explained, and an entry per column."""
+    """A row: its head, what the head needs explained, an entry per column, and the anchor of what it rests on."""
 
     head: str
     note: str = ""
+    records: str = ""
     entries: Mapping[str, Entry]
 
 

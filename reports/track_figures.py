@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from reports.figures import HEIGHT, LEGEND_ROW, legend, legend_rows, log_ticks, widths
 from reports.palette import LIGHT, Look, looks
-from reports.svg import PAGE, Figure, drawing, inlined, series_colour
+from reports.svg import PAGE, Figure, drawing, finished, series_colour
 from reports.tables import MINUS, significant
 from reports.track import Series, Track, relative
 
@@ -70,8 +70,8 @@ def _figure(found: Track, quantity: str, lines: Sequence[Line]) -> Figure:
         _axes(axes, found, what, logarithmic=logarithmic)
         legend(canvas, entries, look)
         alt = f"{what} over commits, last against first: " + "; ".join(map(_course_told, names, drawn))
-        svg = inlined(canvas, f"track-{quantity}", alt)
-    return Figure(caption=_caption(what, lines), alt=alt, svg=svg)
+        name = f"track-{quantity}"
+        return finished(canvas, name, name=name, caption=_caption(what, lines), alt=alt)
 
 
 def _is_wide(drawn: Iterable[Line]) -> bool:

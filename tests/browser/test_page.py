@@ -1,6 +1,5 @@
 """The page as Chromium shows it: alone, quiet, within the width of a phone, readable by day and by night."""
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,16 +12,6 @@ from reports.page import write_report
 from tests.stores import SETS, Plan, make_store
 
 Open = Callable[..., Any]
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 AA_TEXT, AA_GRAPHICS = 4.5, 3.0
 
 COLOURS = """(selector) => [...document.querySelectorAll(selector)].filter((e) =>
@@ -46,20 +35,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fails = {("NLN", "profile", "192x192"): (Status.OUT_OF_MEMORY, "needs 5.4 GB, 4 GB are free")}
     plan = Plan(sets=SETS, seeds=(0, 1), scales=(2, 4), fails=fails, unfinished=3)
     return write_report(*make_store(folder / "store.db", plan), folder / "report.html").path
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        message = f"{CHROMIUM} is not installed: the page was not looked at in a browser"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as session:
-        browser = session.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -121,7 +96,7 @@ def test_the_document_never_scrolls_sideways(opened: Open, width: int) -> None:
 
 def test_every_picture_has_loaded_and_has_words(opened: Open) -> None:
     pictures = opened().evaluate("[...document.images].map((i) => [i.complete && i.naturalWidth > 0, i.alt])")
-    assert len(pictures) == 4 * 7
+    assert len(pictures) == 4 * (7 + 5 + 6)
     assert all(loaded and alt for loaded, alt in pictures)
 
 
@@ -185,7 +160,7 @@ def test_the_keyboard_reaches_the_content_and_sorts_a_column(opened: Open) -> No
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     head = page.locator("table.sortable th button", has_text="Forward").first
-    table = page.locator("table.sortable").first
+    table = page.locator("table.sortable", has_text="Forward").first
 
     def values() -> list[float]:
         return table.evaluate("(t) => [...t.tBodies[0].rows].map((r) => Number(r.cells[3].dataset.value ?? 'NaN'))")
@@ -205,3 +180,36 @@ def test_the_page_is_complete_without_scripts(opened: Open) -> None:
     assert page.locator("table").count() > 10
     assert page.locator("th button").count() == 0
     assert page.locator("figure > svg").count() >= 15
+
+
+def test_a_long_table_shows_only_rows_with_the_words_asked_for(opened: Open) -> None:
+    page = opened()
+    field = page.locator(".filter input").first
+    table = page.locator(".filter + .scroll table").first
+    rows, shown = "(t) => t.tBodies[0].rows.length", "(t) => [...t.tBodies[0].rows].filter((r) => r.checkVisibility())"
+    whole = table.evaluate(rows)
+    assert whole > 8
+    field.fill("nlsn")
+    texts = table.evaluate(f"(t) => ({shown})(t).map((r) => r.textContent)")
+    assert 0 < len(texts) < whole
+    assert all("nlsn" in text.lower() for text in texts)
+    field.fill("")
+    assert len(table.evaluate(f"(t) => ({shown})(t).map((r) => r.textContent)")) == whole
+
+
+@pytest.mark.parametrize("link", ["th a.records", "td a.figure"])
+def test_names_and_figures_lead_to_their_attempts(opened: Open, link: str) -> None:
+    page = opened()
+    first = page.locator(link).first
+    target = page.locator(first.get_attribute("href"))
+    assert not target.is_visible()
+    first.click()
+    assert target.is_visible()
+    assert target.locator("tbody tr").count() > 0
+
+
+def test_findings_lead_to_what_they_rest_on(opened: Open) -> None:
+    page = opened()
+    anchors = page.evaluate("[...document.querySelectorAll('.findings a')].map((a) => a.getAttribute('href'))")
+    assert anchors == ["#q0", "#c0", "#c0"]
+    assert all(page.locator(anchor).count() == 1 for anchor in anchors)

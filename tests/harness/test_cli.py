@@ -38,7 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> Pa
 
 def test_help_lists_every_verb_and_each_has_help_of_its_own() -> None:
     overview = command("--help")
-    for verb in ("run", "plan", "report", "export", "data", "load", "verify"):
+    for verb in ("run", "plan", "report", "table", "figure", "export", "data", "load", "verify"):
         assert verb in overview.stdout
         own = command(verb, "--help")
         assert own.returncode == 0
@@ -121,17 +121,40 @@ def test_an_export_holds_every_number_in_either_format(finished: Path, tmp_path:
     assert set(pd.read_csv(tmp_path / "run")["label"]) == {"Bicubic", "Tiny"}
 
 
-def test_an_export_holds_tables_of_the_page_or_figures_for_a_tracker(finished: Path, tmp_path: Path) -> None:
-    done = command("export", tmp_path / "cost.tex", "--table", "cost", "--out", finished)
-    assert done.returncode == 0, done.stderr
-    assert "1 table written to" in done.stdout.replace("\n", " ")
-    assert "\\caption{Cost at $\\times$2, input 8$\\times$8" in (tmp_path / "cost.tex").read_text(encoding="utf-8")
+def test_an_export_holds_figures_for_a_tracker(finished: Path, tmp_path: Path) -> None:
     done = command("export", tmp_path / "cost.json", "--format", "bencher", "--out", finished)
     assert done.returncode == 0, done.stderr
     assert "Tiny x2 / profile, fp32 / 8x8" in json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))
-    done = command("export", tmp_path / "x.md", "--table", "costs", "--out", finished)
-    assert done.returncode == 2
-    assert "did you mean 'cost'?" in done.stderr
+
+
+def test_tables_are_listed_printed_and_written(finished: Path, tmp_path: Path) -> None:
+    listed = command("table", "--out", finished)
+    assert [line.split()[0] for line in listed.stdout.splitlines() if "Cost at" in line] == ["cost"]
+    shown = command("table", "cost", "--out", finished)
+    assert "Tiny" in shown.stdout
+    assert "Cost at ×2, input 8×8" in shown.stdout  # noqa: RUF001 - the sign that is printed
+    done = command("table", "cost", "--out", finished, "--to", tmp_path / "cost.tex")
+    assert done.returncode == 0, done.stderr
+    assert "1 table written to" in done.stdout.replace("\n", " ")
+    written = (tmp_path / "cost.tex").read_text(encoding="utf-8")
+    assert "\\caption{Cost at $\\times$2, input 8$\\times$8" in written
+    assert command("table", "cost", "--out", finished, "--format", "tex").stdout == written
+    wrong = command("table", "costs", "--out", finished, "--to", tmp_path / "x.md")
+    assert wrong.returncode == 2
+    assert "did you mean 'cost'?" in wrong.stderr
+    assert not (tmp_path / "x.md").exists()
+
+
+def test_figures_are_listed_and_written(finished: Path, tmp_path: Path) -> None:
+    listed = command("figure", "--out", finished)
+    assert "training-x2" in listed.stdout
+    done = command("figure", "training-x2", "--out", finished, "--to", tmp_path / "training.pdf", "--width", "text")
+    assert done.returncode == 0, done.stderr
+    assert "training-x2 written to" in done.stdout.replace("\n", " ")
+    assert (tmp_path / "training.pdf").read_bytes().startswith(b"%PDF")
+    nowhere = command("figure", "training-x2", "--out", finished)
+    assert nowhere.returncode == 2
+    assert "say where to write training-x2: --to FILE.pdf" in nowhere.stderr
 
 
 def test_a_report_is_written_again_where_asked(finished: Path, tmp_path: Path) -> None:
@@ -149,7 +172,10 @@ def test_a_report_is_written_again_where_asked(finished: Path, tmp_path: Path) -
         (["report", "--store", "nonsense://"], "cannot open the store nonsense://"),
         (["export", "file.xls"], "cannot tell the format of file.xls"),
         (["export", "file.json"], "give --format bencher"),
-        (["export", "file.md"], "no store at out/store.sqlite"),
+        (["export", "file.md"], "run_all.py table --to file.md"),
+        (["table", "--to", "file.md"], "no store at out/store.sqlite"),
+        (["table", "--to", "file.xls"], "cannot tell the format of file.xls"),
+        (["figure", "--to", "{name}.pdf"], "no store at out/store.sqlite"),
         (["run", "small", "--device", "gpu0"], "gpu0"),
         (["run", "small", "--out", "/proc/nowhere"], "/proc/nowhere"),
         (["rnu"], "No such command"),

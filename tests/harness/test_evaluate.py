@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ SPEC = {
     "hash_seed": 0,
     "perceptual": [],
     "crops": 1,
+    "at": {},
 }
 
 
@@ -37,8 +39,17 @@ def test_scores_are_those_of_the_metrics_on_the_whole_image(images: ImageSet) ->
         expected = psnr(datasets.imresize(pair.lr, 2), pair.hr, crop=2)
         (value,) = [r.value for r in records if r.image == pair.name and r.metric == "psnr_y"]
         assert value == pytest.approx(expected, abs=1e-12)
-    assert [(a.name, a.image) for a in artifacts] == [("lr", "chelsea"), ("sr", "chelsea"), ("hr", "chelsea")]
-    assert all(a.content.startswith(b"\x89PNG") for a in artifacts)
+    assert [(a.name, a.image) for a in artifacts] == [(name, "chelsea") for name in ("place", "lr", "sr", "hr")]
+
+
+def test_pictures_are_kept_of_the_first_images_and_of_those_that_are_named(images: ImageSet) -> None:
+    def named(**changes: Any) -> set[str]:
+        _, artifacts = evaluate(Bicubic(2), images, SPEC | changes, "cpu", lambda *_: None)
+        return {a.image for a in artifacts}
+
+    assert named() == {"chelsea"}
+    assert named(at={"coffee": [3, 4]}) == {"chelsea", "coffee"}
+    assert named(at={"coffee": [3, 4]}, crops=0) == set()
 
 
 class _Noisy(nn.Module):

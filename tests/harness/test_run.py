@@ -72,7 +72,7 @@ def test_a_grid_becomes_records_of_every_kind(write_grid: WriteGrid, place: Plac
     assert set(frame["metric"]) >= {"psnr_y", "ssim_y", "train_loss", "macs", "peak_bytes", "forward_s", "attention_s"}
     assert set(frame[frame["metric"] == "psnr_y"]["image"]) == {"chelsea", "coffee"}
     assert set(frame[frame["metric"] == "macs"]["size"]) == {"8x8", "12x16"}
-    assert len(store.frame("SELECT * FROM artifact")) == 2 * 3 + 1
+    assert len(store.frame("SELECT * FROM artifact")) == 2 * 4 + 1
 
 
 def test_the_same_grid_again_does_nothing(write_grid: WriteGrid, place: Place, store: Store) -> None:

@@ -10,12 +10,12 @@ from reports.crossover_table import crossings, references
 from reports.figures import legend, quality_figures, tick_places, training_figures
 from reports.frames import Frames
 from reports.growth_figures import growth_figures
-from reports.labels import place_names
+from reports.labels import ROOM, place_names, squeezed
 from reports.palette import DARK, LIGHT, MARKERS, looks
 from reports.quality import qualities
 from reports.scaling import growths
 from reports.svg import Figure, drawing, inlined
-from tests.stores import NLN, NLSN
+from tests.stores import NLN, NLSN, Variant
 
 Make = Callable[..., Frames]
 
@@ -107,6 +107,64 @@ def test_a_legend_stays_inside_its_figure(length: int) -> None:
         (drawn,) = canvas.legends
         assert all(text.get_window_extent().x1 <= canvas.bbox.x1 for text in drawn.get_texts())
         assert all(text.get_text().endswith("…") == (length > 44) for text in drawn.get_texts())
+
+
+def crowd_of(count: int) -> tuple[Variant, ...]:
+    """Networks of which each is better, dearer and trained to a lower loss than those before."""
+    return tuple(
+        dataclasses.replace(NLSN, label=f"M{i}", psnr=29 + i / 10, factor=6e-6 + 1e-7 * i, wobble=0.0)
+        for i in range(count)
+    )
+
+
+def test_of_a_crowd_the_best_are_named_and_the_others_grey(frames: Make) -> None:
+    loaded = frames(variants=crowd_of(16))
+    look, profiled = looks(loaded.labels), costs(loaded)
+    trade = quality_figures(qualities(loaded)[0], profiled, look, "q")[0]
+    assert re.findall(r">(M\d+)</text>", trade.svg) == [f"M{i}" for i in range(15, 5, -1)]
+    assert ">6 others, in grey</text>" in trade.svg
+    assert trade.alt.endswith("; 6 others, in grey")
+    assert "Of 16, 10 are named: the best." in trade.caption
+    time = growth_figures(profiled[0], growths(profiled[0]), {}, look, "c")[0]
+    assert re.findall(r">(M\d+): n", time.svg) == [*(f"M{i}" for i in range(10)), "M15"]
+    assert ">5 others, in grey</text>" in time.svg
+    (training,) = training_figures(loaded, look, "t")
+    assert re.findall(r">(M\d+)</text>", training.svg) == [f"M{i}" for i in range(15, 5, -1)]
+    assert "as recorded" not in training.caption
+
+
+def test_twelve_are_no_crowd(frames: Make) -> None:
+    loaded = frames(variants=crowd_of(12))
+    look, profiled = looks(loaded.labels), costs(loaded)
+    trade = quality_figures(qualities(loaded)[0], profiled, look, "q")[0]
+    growth = growth_figures(profiled[0], growths(profiled[0]), {}, look, "c")[0]
+    for figure in (trade, growth, *training_figures(loaded, look, "t")):
+        assert "grey" not in figure.svg + figure.alt
+        assert "named" not in figure.caption
+
+
+@pytest.mark.parametrize(
+    ("label", "longest", "fits"),
+    [
+        ("NLSN", 20, "NLSN"),
+        ("NLN chunk_size 488 n_hashes 1", 20, "NLN chu… 488 n_ha… 1"),
+        ("x" * 30, 10, "x" * 9 + "…"),
+        ("1234567890123", 10, "123…890123"),
+    ],
+)
+def test_names_are_cut_but_no_number_in_them(label: str, longest: int, fits: str) -> None:
+    assert squeezed(label, longest) == fits
+    assert len(fits) <= longest
+
+
+def test_names_keep_apart() -> None:
+    with drawing(3.0) as canvas:
+        axes = canvas.subplots()
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        place_names(axes, {f"method {i}": (0.3 + 0.02 * i, 0.4 + 0.06 * (i % 3)) for i in range(9)})
+        boxes = [text.get_window_extent().padded(ROOM / 2) for text in axes.texts]
+        assert len(boxes) >= 3
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_colour_and_marker_tell_72_methods_apart() -> None:

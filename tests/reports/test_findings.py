@@ -18,7 +18,7 @@ Make = Callable[..., Frames]
 def sentences(frames: Frames) -> tuple[str, ...]:
     profiled, scored = costs(frames), qualities(frames)
     pairs = list(zip(scored, compared(scored), strict=True))
-    return findings(frames, pairs, profiled, [growths(cost) for cost in profiled])
+    return tuple(found.text for found in findings(frames, pairs, profiled, [growths(cost) for cost in profiled]))
 
 
 def test_there_are_always_three(frames: Make) -> None:

@@ -91,3 +91,12 @@ def test_an_unknown_run_names_the_known_ones(tmp_path: Path, plan: Plan) -> None
 def test_positions_are_height_times_width() -> None:
     assert positions("96x128") == 96 * 128
     assert positions("hostile") == 0
+
+
+def test_figures_alone_come_without_pictures(tmp_path: Path) -> None:
+    store, run_id = make_store(tmp_path / "s.db", Plan())
+    whole, plain = load(store, run_id), load(store, run_id, pictures=False)
+    assert len(whole.artifacts) > 0
+    assert plain.artifacts.empty
+    assert list(plain.artifacts.columns) == list(whole.artifacts.columns)
+    assert plain.records.equals(whole.records)

@@ -50,7 +50,12 @@ def _settings(label: str) -> dict[str, Any]:
 
 def _cell(label: str) -> dict[str, Any]:
     method = "nlsn" if LABELS[label] else "edsr"
-    known = {"method": method, "title": label, "settings": _settings(label), "released": label in RELEASED}
+    known = {
+        "method": method,
+        "title": label,
+        "settings": _settings(label),
+        "changed": {} if label in RELEASED else {"n_feats": 8},
+    }
     return known | {"scale": 2, "seed": 0, "weights": None, "train": {"steps": 60}}
 
 

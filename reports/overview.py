@@ -1,0 +1,96 @@
+"""Scores of all data sets side by side, as papers print them: a row per network, a pair of columns per set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.records import METRICS
+from reports.frames import Frames
+from reports.pair_tables import MARKS, WORDS
+from reports.pairs import Pairs
+from reports.published import printed
+from reports.quality import Quality
+from reports.tables import TIMES, Column, Entry, Row, Table, fixed, make_table, missing, number, scaled
+
+Scored = tuple[Quality, Pairs]
+PRINTED = ("psnr_y", "ssim_y")
+MEGA = 1e6
+PUBLISHED = "published"
+
+
+def overviews(frames: Frames, scored: Sequence[Scored]) -> list[Table]:
+    """A table for each scale and protocol under which several sets were scored."""
+    groups: dict[tuple[int, str], list[Scored]] = {}
+    for quality, pairs in scored:
+        groups.setdefault((quality.scale, quality.comparable), []).append((quality, pairs))
+    return [_overview(frames, group) for group in groups.values() if len(group) > 1]
+
+
+def _overview(frames: Frames, group: Sequence[Scored]) -> Table:
+    first = group[0][0]
+    labels = [label for label in frames.labels if any(label in quality.labels for quality, _ in group)]
+    rows = [row for label in labels for row in _rows(frames, group, label)]
+    caption = f"All sets at {TIMES}{first.scale}{first.variant}: tiling {first.tiling}, precision {first.precision}"
+    return make_table(caption, list(_columns(group)), rows, notes=[NOTE], protocol=first.comparable)
+
+
+NOTE = (
+    "≈: not told from the best of its set, ?: undecided; the tables of each set tell more. Published rows hold what "
+    "papers print and do not compete."
+)
+
+
+def _columns(group: Sequence[Scored]) -> Iterator[Column]:
+    yield Column(key="parameters", title="Parameters", unit="M")
+    for quality, _ in group:
+        for metric in PRINTED:
+            kind = METRICS[metric]
+            title = f"{quality.dataset} {kind.title}"
+            yield Column(key=_key(quality, metric), title=title, unit=kind.unit, better=kind.better)
+
+
+def _key(quality: Quality, metric: str) -> str:
+    return f"{quality.dataset} {metric}"
+
+
+def _rows(frames: Frames, group: Sequence[Scored], label: str) -> Iterator[Row]:
+    """What was measured of `label`, and below it what papers print of the same method."""
+    entries = {"parameters": _parameters(frames, label)}
+    for quality, pairs in group:
+        entries |= _measured(quality, pairs, label)
+    yield Row(head=label, entries=entries)
+    papers = {quality.dataset: printed(frames, quality, label) for quality, _ in group}
+    if any(papers.values()):
+        yield Row(head=f"{label}, {PUBLISHED}", entries=_published(group, papers))
+
+
+def _parameters(frames: Frames, label: str) -> Entry:
+    found = frames.measured("parameters")
+    values = found.loc[found["label"] == label, "value"]
+    return missing("not counted") if values.empty else scaled(float(values.iloc[0]), MEGA, ranked=False)
+
+
+def _measured(quality: Quality, pairs: Pairs, label: str) -> dict[str, Entry]:
+    if label not in quality.labels:
+        return {_key(quality, metric): missing("not scored") for metric in PRINTED}
+    ranked = quality.complete(label)
+    found = {m: number(quality.score(label, m), METRICS[m].digits, ranked=ranked) for m in PRINTED}
+    pair = pairs.against_best(label)
+    if pair is not None and pair.verdict in MARKS:
+        mark, doubt = MARKS[pair.verdict], WORDS[pair.verdict]
+        found["psnr_y"] = dataclasses.replace(found["psnr_y"], mark=mark, doubt=doubt)
+    return {_key(quality, metric): entry for metric, entry in found.items()}
+
+
+def _published(group: Sequence[Scored], papers: Mapping[str, Mapping[str, float]]) -> dict[str, Entry]:
+    """The first place that prints this method on each set."""
+    entries = {"parameters": missing("as measured")}
+    for quality, _ in group:
+        for metric in PRINTED:
+            value = papers[quality.dataset].get(metric)
+            told = missing("not published")
+            if value is not None:
+                told = Entry(text=fixed(value, METRICS[metric].digits), value=value)
+            entries[_key(quality, metric)] = told
+    return entries

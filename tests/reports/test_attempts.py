@@ -1,0 +1,63 @@
+"""Rows point at the attempts that their figures rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from reports.attempts import KINDS, groups, linked
+from reports.frames import Frames
+from reports.page import page_content
+from reports.tables import Table
+from tests.reports.races import frames_of
+from tests.stores import SETS
+
+Make = Callable[..., Frames]
+
+
+def tables(part: object) -> list[Table]:
+    if isinstance(part, Table):
+        return [part]
+    parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+    return [table for each in parts for table in tables(each)]
+
+
+def test_a_group_for_each_label_and_kind_holds_its_attempts(frames: Make) -> None:
+    run = frames(sets=SETS, seeds=(0, 1))
+    found = groups(run)
+    group = found["evaluate", "NLSN"]
+    own = run.tasks[(run.tasks["kind"] == "evaluate") & (run.tasks["label"] == "NLSN")]
+    assert {each["id"] for each in group.attempts} == set(own["attempt_id"])
+    assert group.title == "evaluate: NLSN, 4 attempts"
+    assert group.attempts[0]["place"] == "×2, seed 0, pier, whole, fp32, hash seed 0"  # noqa: RUF001
+    anchors = [each.anchor for each in found.values()]
+    assert len(set(anchors)) == len(anchors)
+
+
+def test_every_row_of_scores_and_costs_leads_to_its_own_attempts(frames: Make) -> None:
+    run = frames(sets=SETS)
+    content, found = page_content(run), groups(run)
+    for section in ("overview", "quality", "cost"):
+        rows = [row for table in tables(content[section]) for row in table.rows if row.head in run.labels]
+        assert rows, section
+        for row in rows:
+            assert row.records == found[KINDS[section], row.head].anchor or row.head == "Bicubic"
+
+
+def test_what_was_never_tried_leads_nowhere(frames: Make) -> None:
+    run = frames(unfinished=100)
+    assert groups(run) == {}
+    assert not any(row.records for table in tables(page_content(run)["quality"]) for row in table.rows)
+
+
+def test_a_race_belongs_to_its_protocol(tmp_path: Path) -> None:
+    run = frames_of(tmp_path)
+    (group,) = groups(run).values()
+    assert len(group.attempts) == 9
+    rows = [row for table in tables(page_content(run)["race"]) for row in table.rows]
+    assert {row.records for row in rows} <= {group.anchor, ""}
+    assert any(row.records for row in rows)
+
+
+def test_what_is_no_table_stays_as_it_is() -> None:
+    assert linked({"title": "a", "figures": [3]}, "evaluate", {}) == {"title": "a", "figures": [3]}
