@@ -22,7 +22,7 @@ from reports.labels import place_names, shortened
 from reports.names import quality_name
 from reports.palette import Look
 from reports.quality import Quality, reference
-from reports.svg import PAGE, Figure, abreast, drawing, finished, points, series_colour
+from reports.svg import MUTED, PAGE, Figure, abreast, drawing, finished, points, series_colour
 from reports.tables import TIMES, fixed, shown
 
 HEIGHT = 3.0
@@ -88,13 +88,23 @@ def _trade(
         legend(canvas, {k: k for k in (best if others else place_names(axes, places))}, looks, others)
         told = [f"{k} {places[k][1]:.2f} dB at {places[k][0]:.3g}" for k in best]
         alt = f"PSNR-Y against {what}: " + "; ".join([*told, *others_told(others)])
-        caption = _trade_caption(quality, size, what) + crowd_told(len(best), len(places), "best")
+        caption = _trade_caption(quality, size, what, joined=len(front(places)) > 1) + crowd_told(
+            len(best), len(places), "best"
+        )
         return finished(canvas, name, name=quality_name(quality, metric), caption=caption, alt=alt)
 
 
-def _trade_caption(quality: Quality, size: str, what: str) -> str:
+def front(places: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Labels that no other beats in both cost and quality, cheapest first (the Pareto front)."""
+    ordered = sorted(places, key=lambda label: (places[label][0], -places[label][1]))
+    reached = itertools.accumulate((places[label][1] for label in ordered), max, initial=-math.inf)
+    return [label for label, before in zip(ordered, reached, strict=False) if places[label][1] > before]
+
+
+def _trade_caption(quality: Quality, size: str, what: str, *, joined: bool) -> str:
     against = what.partition(" [")[0].replace("Forward", "forward")
     said = f"{quality.title}: PSNR-Y against {against} at {shown(size)}. Up and to the left is better."
+    said += " Dotted: the front of those that no other beats in both." if joined else ""
     if quality.baseline is None:
         return said
     return f"{said} Bicubic, not drawn, reaches {fixed(quality.score(quality.baseline, 'psnr_y'), 2)} dB."
@@ -103,7 +113,11 @@ def _trade_caption(quality: Quality, size: str, what: str) -> str:
 def _scatter(
     axes: Axes, places: Mapping[str, tuple[float, float]], best: Collection[str], looks: Mapping[str, Look]
 ) -> None:
-    """A mark for each, small and grey where it is not among the `best`."""
+    """A mark for each, small and grey where it is not among the `best`, and a dotted line along the front."""
+    line = [places[label] for label in front(places)]
+    if len(line) > 1:
+        dotted: dict[str, Any] = {"color": MUTED, "linestyle": ":", "linewidth": points(1.2), "zorder": 1}
+        axes.plot(*zip(*line, strict=True), drawstyle="steps-post", **dotted)
     if crowd := [place for label, place in places.items() if label not in best]:
         axes.plot(*zip(*crowd, strict=True), **grey(), linestyle="none", marker="o", markersize=points(4.5))
     table = pd.DataFrame([(label, *places[label]) for label in best], columns=["label", "x", "y"])

@@ -213,3 +213,14 @@ def test_findings_lead_to_what_they_rest_on(opened: Open) -> None:
     anchors = page.evaluate("[...document.querySelectorAll('.findings a')].map((a) => a.getAttribute('href'))")
     assert anchors == ["#q0", "#c0", "#c0"]
     assert all(page.locator(anchor).count() == 1 for anchor in anchors)
+
+
+def test_a_print_holds_whole_tables_and_nothing_to_press(opened: Open) -> None:
+    page = opened(800)
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()
+    assert page.locator(".filter:visible").count() == 0
+    clipped = page.evaluate("[...document.querySelectorAll('.scroll')].map((e) => getComputedStyle(e).overflowX)")
+    assert set(clipped) == {"visible"}
+    assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.99
+    assert len(page.pdf()) > 10_000

@@ -7,7 +7,7 @@ import pytest
 
 from reports.cost import costs
 from reports.crossover_table import crossings, references
-from reports.figures import legend, quality_figures, tick_places, training_figures
+from reports.figures import front, legend, quality_figures, tick_places, training_figures
 from reports.frames import Frames
 from reports.growth_figures import growth_figures
 from reports.labels import ROOM, place_names, squeezed
@@ -207,3 +207,16 @@ def test_ticks_are_few_and_lie_inside(low: float, high: float) -> None:
     places = tick_places(low, high)
     assert 2 <= len(places) <= 7
     assert all(0.98 * low <= place <= 1.02 * high for place in places)
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ({"a": (1.0, 30.0), "b": (2.0, 31.0), "c": (3.0, 30.5), "d": (4.0, 32.0)}, ["a", "b", "d"]),
+        ({"a": (1.0, 30.0), "b": (1.0, 31.0), "c": (2.0, 31.0)}, ["b"]),
+        ({"a": (5.0, 30.0)}, ["a"]),
+        ({}, []),
+    ],
+)
+def test_the_front_is_what_no_other_beats_in_both(places: dict[str, tuple[float, float]], expected: list[str]) -> None:
+    assert front(places) == expected
