@@ -40,6 +40,7 @@ PROGRESS_EVERY_S = 0.1
 LOSS = "L1, and the mean of what attention modules add"
 ASKED = (
     "dataset",
+    "data",
     "degradation",
     "noise_seed",
     "border",

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports.frames import Frames
-from reports.tables import TIMES, Table
+from reports.tables import DASH, TIMES, Table
 
 JOINT = ("race", "count", "benchmark")
 """Kinds of task that measure many contenders at once: their attempts belong to a protocol, not to a label."""
@@ -59,8 +59,10 @@ def linked(content: Any, kind: str, found: Mapping[tuple[str, str], Group]) -> A
 
 
 def _pointing(row: Any, table: Table, kind: str, found: Mapping[tuple[str, str], Group]) -> Any:
+    """A row of a pair leads to the attempts of its first network."""
     kinds = JOINT if kind in JOINT else (kind,)
-    held = (found.get((each, owner)) for each in kinds for owner in (row.head, table.protocol or ""))
+    owners = (row.head, row.head.partition(f" {DASH} ")[0], table.protocol or "")
+    held = (found.get((each, owner)) for each in kinds for owner in owners)
     group = next((each for each in held if each is not None), None)
     return dataclasses.replace(row, records=group.anchor) if group else row
 

@@ -18,6 +18,8 @@ COLUMNS = (
     Column(key="since", title="Since", words=True),
     Column(key="source", title="Source", words=True),
 )
+ORDER = ("contradicted", "supported", "undecided")
+"""What a reader looks for comes first."""
 COMMIT = 8
 """Digits of a commit that are shown."""
 
@@ -29,6 +31,7 @@ def claims_table(frames: Frames) -> Table | None:
         return None
     latest = own[own["run_id"] == own.iloc[-1]["run_id"]]
     rows = [_row(own[own["claim_id"] == claim_id]) for claim_id in latest["claim_id"]]
+    rows.sort(key=lambda row: ORDER.index(row.entries["word"].text))
     words = [row.entries["word"].text for row in rows]
     counted = ", ".join(f"{words.count(word)} {word}" for word in VERDICTS)
     return make_table(f"{len(rows)} claims: {counted}", COLUMNS, rows, notes=[NOTE], head="Claim")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.records import METRICS
+from harness.records import METRICS, canonical
 from reports.frames import Frames
 from reports.pair_tables import MARKS, WORDS
 from reports.pairs import Pairs
@@ -17,13 +18,19 @@ Scored = tuple[Quality, Pairs]
 PRINTED = ("psnr_y", "ssim_y")
 MEGA = 1e6
 PUBLISHED = "published"
+OF_A_SET = frozenset({"dataset", "data", "border"})
+"""What a protocol says of the images themselves; all else must be alike."""
 
 
 def overviews(frames: Frames, scored: Sequence[Scored]) -> list[Table]:
-    """A table for each scale and protocol under which several sets were scored."""
-    groups: dict[tuple[int, str], list[Scored]] = {}
+    """A table for each way in which several sets were scored; other images of one name stand apart."""
+    groups: dict[tuple[str, int], list[Scored]] = {}
+    seen: Counter[tuple[str, str]] = Counter()
     for quality, pairs in scored:
-        groups.setdefault((quality.scale, quality.comparable), []).append((quality, pairs))
+        way = {k: v for k, v in frames.protocols[quality.comparable].items() if k not in OF_A_SET}
+        told = canonical({**way, "scale": quality.scale})
+        groups.setdefault((told, seen[told, quality.dataset]), []).append((quality, pairs))
+        seen[told, quality.dataset] += 1
     return [_overview(frames, group) for group in groups.values() if len(group) > 1]
 
 
@@ -32,7 +39,7 @@ def _overview(frames: Frames, group: Sequence[Scored]) -> Table:
     labels = [label for label in frames.labels if any(label in quality.labels for quality, _ in group)]
     rows = [row for label in labels for row in _rows(frames, group, label)]
     caption = f"All sets at {TIMES}{first.scale}{first.variant}: tiling {first.tiling}, precision {first.precision}"
-    return make_table(caption, list(_columns(group)), rows, notes=[NOTE], protocol=first.comparable)
+    return make_table(caption, list(_columns(group)), rows, notes=[NOTE])
 
 
 NOTE = (

@@ -265,9 +265,9 @@ def test_a_contender_that_would_not_fit_is_a_row_and_is_not_tried_above(monkeypa
 
 def test_where_energy_can_be_read_it_is_told_for_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(race_module, "energy_per_call_j", lambda *_: 6.0)
-    values = {r.metric: r.value for r in measured(contender("nlsn"), batch=2)}
+    values = {r.metric: r.value for r in measured(contender("nlsn"), batch=2, budget_s=1.0)}
     assert values["race_energy_j"] == 3.0
-    assert "race_energy_j" not in {r.metric for r in measured(contender("nlsn"), batch=2, **{"pass": 1})}
+    assert "race_energy_j" not in {r.metric for r in measured(contender("nlsn"), batch=2, budget_s=1.0, **{"pass": 1})}
 
 
 def test_training_counts_what_attention_adds_to_the_loss() -> None:

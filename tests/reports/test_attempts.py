@@ -8,7 +8,7 @@ from pathlib import Path
 from reports.attempts import KINDS, groups, linked
 from reports.frames import Frames
 from reports.page import page_content
-from reports.tables import Table
+from reports.tables import DASH, Table
 from tests.reports.races import frames_of
 from tests.stores import SETS
 
@@ -42,6 +42,16 @@ def test_every_row_of_scores_and_costs_leads_to_its_own_attempts(frames: Make) -
         assert rows, section
         for row in rows:
             assert row.records == found[KINDS[section], row.head].anchor or row.head == "Bicubic"
+
+
+def test_a_pair_leads_to_its_first_network(frames: Make) -> None:
+    run = frames(sets=SETS)
+    found = groups(run)
+    pairs = [table for table in tables(page_content(run)["quality"]) if table.head == "Pair"]
+    assert pairs
+    for row in (row for table in pairs for row in table.rows):
+        first = row.head.split(f" {DASH} ")[0]
+        assert row.records == found["evaluate", first].anchor
 
 
 def test_what_was_never_tried_leads_nowhere(frames: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,11 +63,30 @@ def test_a_network_that_was_not_scored_on_a_set_has_a_dash_there(frames: Make) -
     assert row.entries["pier psnr_y"].value is not None
 
 
+def test_sets_have_protocols_of_their_own_and_still_stand_together(frames: Make) -> None:
+    run = frames(sets=SETS)
+    (shared,) = {quality.comparable for quality in qualities(run)}
+    of_set = {"pier": "of pier", "tiles": "of tiles"}
+    records = run.records.assign(comparable=run.records["dataset"].map(of_set).fillna(shared))
+    protocols = {f"of {name}": {**run.protocols[shared], "dataset": name, "data": f"hash {name}"} for name in of_set}
+    own = dataclasses.replace(run, records=records, protocols={**run.protocols, **protocols})
+    assert len(qualities(own)) == 2
+    (table,) = tables(own)
+    assert [column.key for column in table.columns if "psnr" in column.key] == ["pier psnr_y", "tiles psnr_y"]
+
+
+def test_other_images_of_the_same_name_never_share_a_column(frames: Make) -> None:
+    run = frames(sets=SETS)
+    scored = qualities(run)
+    paired = list(zip(scored, compared(scored), strict=True))
+    assert len(overviews(run, [*paired, *paired])) == 2
+
+
 def test_published_scores_have_rows_of_their_own_that_do_not_compete(tmp_path: Path) -> None:
     frames = frames_of(tmp_path)
     (quality,) = scored = qualities(frames)
     (pairs,) = compared(scored)
-    (table,) = overviews(frames, [(quality, pairs), (quality, pairs)])
+    (table,) = overviews(frames, [(quality, pairs), (dataclasses.replace(quality, dataset="Set14"), pairs)])
     by_head = {row.head: row for row in table.rows}
     published = by_head["NLSN plain, published"].entries
     assert (published["Set5 psnr_y"].text, published["Set5 ssim_y"].text) == ("38.34", "0.9618")
