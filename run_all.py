@@ -14,6 +14,7 @@ import typer
 
 from harness.data import app as data
 from harness.errors import UserError
+from harness.isolate import start_server
 from harness.options import (
     DEFAULT_OUT,
     FAILED,
@@ -65,6 +66,7 @@ def run(
     retry: Annotated[bool, typer.Option(help="Try again what failed for good: out of memory, diverged.")] = False,
 ) -> None:
     """Train, evaluate and profile every cell of a grid that is not done yet, then write the report."""
+    start_server()
     from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
     from harness.progress import listener  # noqa: PLC0415
     from harness.run import prepare  # noqa: PLC0415

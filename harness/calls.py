@@ -6,15 +6,16 @@ What is counted, multiply-adds, bytes moved and peak memory, is counted under fa
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.contenders import Contender, Runner, blank_runner
+from harness.execution import Call, Execution, Forward
 from harness.inference import autocast, tiled
 from harness.profile.audit import Audit
 from harness.profile.cost import FLOPS_PER_MAC, FORMULAS, module_macs
@@ -24,19 +25,23 @@ from methods.interface import NonLocal, attention_loss, attention_modules
 
 COUNTED = "MACs by torch.utils.flop_counter, halved; bytes of operations; live tensors: under fake tensors"
 """How figures are counted, for protocols."""
+AS_WRITTEN = Execution()
 Spec = Mapping[str, Any]
-Call = Callable[[], None]
 
 
-def call_of(made: Runner, spec: Spec, device: str) -> Call:
-    """What is done again and again: `spec` names mode, precision, and for networks scale and tiling."""
-    step = _train if spec["mode"] == "training" else _infer
+def call_of(made: Runner, spec: Spec, device: str, execution: Execution = AS_WRITTEN) -> Call:
+    """What is done again and again: `spec` names mode, precision, and for networks scale and tiling.
+
+    `execution` says how; its memory layout is left to whoever made the contender.
+    """
+    training = spec["mode"] == "training"
+    forward, step = execution.forward_of(made.module.train(training)), _train if training else _infer
 
     def call() -> None:
         with autocast(device, spec["precision"]):
-            step(made.module, made.x, spec)
+            step(forward, made, spec)
 
-    return call
+    return execution.call_of(call, device)
 
 
 def counted(made: Runner, spec: Spec) -> dict[str, float]:
@@ -98,15 +103,13 @@ def _untouched(learning: Learning, spec: Spec) -> dict[str, float]:
     return {"counted_idle_parameters": float(idle), "counted_moved_buffers": float(written)}
 
 
-def _infer(module: nn.Module, x: Tensor, spec: Spec) -> None:
-    module.eval()
+def _infer(forward: Forward, made: Runner, spec: Spec) -> None:
     with torch.no_grad():
-        tiled(module, x, spec["scale"], spec["tiling"])
+        tiled(forward, made.x, spec["scale"], spec["tiling"])
 
 
-def _train(module: nn.Module, x: Tensor, _: Spec) -> None:
+def _train(forward: Forward, made: Runner, _: Spec) -> None:
     """Forward and backward: of an attention to its input as well, as inside a network."""
-    module.train()
-    y = module(x.detach().requires_grad_(isinstance(module, NonLocal)))
-    (y.float().mean() + attention_loss(module)).backward()
-    module.zero_grad(set_to_none=True)
+    y = forward(made.x.detach().requires_grad_(isinstance(made.module, NonLocal)))
+    (y.float().mean() + attention_loss(made.module)).backward()
+    made.module.zero_grad(set_to_none=True)

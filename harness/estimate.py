@@ -33,13 +33,17 @@ EFFICIENCY = 0.8
 MACS_PER_ELEMENT = 40.0
 """An element of an operation without multiply-adds takes about as long as this many multiply-adds."""
 PROFILE_OVERHEAD_S, CELL_OVERHEAD_S, COUNT_S = 0.5, 1.0, 0.2
+COMPILE_S = 40.0
+"""What `torch.compile` takes for one small network on two CPU cores."""
 TIMED_FORWARDS, UNTIMED_FORWARDS = 15, 5
 STATES_PER_WEIGHT = 4
 """Weights, two moments of Adam in the checkpoint, and the checkpoint's last good weights."""
 RECORD_BYTES, RECORDS_PER_TASK = 200, 100
 PICTURE_BYTES = 250_000
 """Of one image as one network rebuilt it, without loss, up to 512 pixels a side."""
-PATIENCE_S = 60.0
+PATIENCE_S = 15.0
+COUNTED_SIDES = (48, 192)
+"""Of the inputs that work is counted at."""
 ENSEMBLE = 8
 """Forwards of one self-ensemble."""
 
@@ -84,7 +88,8 @@ class Estimator:
     def _train_s(self, cell: PlannedCell, task: Task) -> float:
         budget = task.spec["train"]
         forward = self._forward_s(cell, f"{budget['patch']}x{budget['patch']}")
-        return CELL_OVERHEAD_S + BACKWARD * float(budget["steps"] * budget["batch"]) * forward
+        begin = CELL_OVERHEAD_S + (COMPILE_S if budget["compile"] else 0.0)
+        return begin + BACKWARD * float(budget["steps"] * budget["batch"]) * forward
 
     def _evaluate_s(self, cell: PlannedCell, task: Task) -> float:
         images = image_set(self.places[task.spec["dataset"]], cell.scale)
@@ -103,25 +108,30 @@ class Estimator:
     def _profile_s(self, cell: PlannedCell, task: Task) -> float:
         forward = self._forward_s(cell, task.spec["size"])
         timed: float = task.spec["warm_up_s"] + min(task.spec["budget_s"], TIMED_FORWARDS * forward)
-        return PROFILE_OVERHEAD_S + timed + UNTIMED_FORWARDS * forward
+        return PROFILE_OVERHEAD_S + _compile_s(task) + timed + UNTIMED_FORWARDS * forward
 
     def _count_s(self, _: PlannedCell, task: Task) -> float:  # noqa: ARG002 - each is much like another
         return COUNT_S
 
     def _race_s(self, _: PlannedCell, task: Task) -> float:
         """The budget, and for each contender the network up to its attention, warm-up and counting."""
-        each = PROFILE_OVERHEAD_S + float(task.spec["warm_up_s"])
+        each = PROFILE_OVERHEAD_S + float(task.spec["warm_up_s"]) + _compile_s(task)
         return float(task.spec["budget_s"]) + each * len(task.spec["contenders"])
 
     def _forward_s(self, cell: PlannedCell, size: str) -> float:
-        return _work(cell.address, cell.scale, tuple(sorted(cell.settings.items())), size) / pace(self.device)
+        height, width = height_width(size)
+        return _work(cell.address, cell.scale, tuple(sorted(cell.settings.items())))(height * width) / pace(self.device)
+
+
+def _compile_s(task: Task) -> float:
+    return COMPILE_S if task.spec["compile"] else 0.0
 
 
 def estimates(run: Run) -> dict[str, Estimate]:
     """The estimate of every task that `run` has to do, by key.
 
     Made in a process of its own: a method's code runs here for the first time, and may hang or take the GPU. What is
-    not known after a minute is taken to be as much as the known tasks of its kind on average.
+    not known after some seconds is taken to be as much as the known tasks of its kind on average.
     """
     pending = run.pending()
     estimator = Estimator(device=run.place.device, threads=run.place.threads, places=data_names(run.grid))
@@ -164,14 +174,25 @@ def pace(device: str) -> float:
 
 
 @functools.cache
-def _work(address: str, scale: int, settings: tuple[tuple[str, Scalar], ...], size: str) -> float:
-    """Work of one forward at `size`, in multiply-adds of the kind that `pace` measures."""
+def _work(address: str, scale: int, settings: tuple[tuple[str, Scalar], ...]) -> Callable[[int], float]:
+    """Work of one forward on so many positions, in multiply-adds of the kind that `pace` measures.
+
+    Counted at two sizes, and `a n + b n^2` through both: image sets have a hundred sizes, of which each takes as long
+    to count as a small network takes to run. Of the published networks it is a third too much at most.
+    """
     plugin, values = methods.method(address), dict(settings)
     try:
-        counted = cost.count(lambda: plugin.build(scale, values), *height_width(size))
+        small, large = (_per_position(lambda: plugin.build(scale, values), side) for side in COUNTED_SIDES)
     except Exception:  # noqa: BLE001 - a method that fails does so in its own process, as a row; here it counts as nothing
-        return 0.0
-    return (counted["macs"] + MACS_PER_ELEMENT * counted["uncounted_elements"]) / EFFICIENCY
+        return lambda positions: 0.0 * positions
+    least, most = (side**2 for side in COUNTED_SIDES)
+    slope = max(0.0, large - small) / (most - least)
+    return lambda positions: positions * (small + slope * (positions - least))
+
+
+def _per_position(build: Callable[[], nn.Module], side: int) -> float:
+    counted = cost.count(build, side, side)
+    return (counted["macs"] + MACS_PER_ELEMENT * counted["uncounted_elements"]) / EFFICIENCY / side**2
 
 
 def _tile(height: int, width: int, tiling: str) -> tuple[str, int]:

@@ -17,6 +17,9 @@ TASK_NAMES = {
     "precision": "precision",
     "self_ensemble": "self_ensemble",
     "hash_seed": "hash_seed",
+    "compile": "compile",
+    "channels_last": "channels_last",
+    "cuda_graphs": "cuda_graphs",
     "size": "size",
 }
 """What a row may name of a task: the name in a grid, and the name in a task's spec."""

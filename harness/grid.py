@@ -42,7 +42,8 @@ GRIDS = Path(__file__).with_name("grids")
 MAX_CELLS = 100_000
 EXCLUDE = (
     "What to leave out: a row names settings, `method`, `scale`, `seed` or `train.KEY` of cells, or `data`, "
-    "`degradation`, `tiling`, `precision`, `self_ensemble`, `hash_seed` or `size` of tasks; all its keys must match."
+    "`degradation`, `tiling`, `precision`, `self_ensemble`, `hash_seed`, `compile`, `channels_last`, `cuda_graphs` or "
+    "`size` of tasks; all its keys must match."
 )
 
 

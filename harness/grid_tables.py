@@ -29,6 +29,9 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISION = "tf32 is float32 whose products an NVIDIA GPU's tensor cores compute from 10 bits of mantissa."
 SIZES = "Input, height x width in low-resolution pixels, such as 96x128."
 SCOPE = "Attentions by themselves, whole networks, or both."
+COMPILE = "Whether by `torch.compile`; the first call, which compiles, is kept apart."
+LAYOUT = "Weights and input in PyTorch's memory layout `channels_last`, or both in its usual one."
+GRAPHS = "Whether inference is captured once and replayed as a CUDA graph: small inputs then wait for no launches."
 MODE = "Training is forward and backward, with what attention adds to the loss, without the optimizer."
 
 
@@ -116,7 +119,11 @@ class TrainBudget(Table):
         description="Of a moving average of the weights, kept instead of the last ones; 0: none.",
     )
     precision: Precision = Field(default="fp32", description=PRECISION)
-    channels_last: bool = Field(default=False, description="Weights in PyTorch's memory layout `channels_last`.")
+    channels_last: bool = Field(
+        default=False, description="Weights in PyTorch's memory layout `channels_last`; batches are so in any case."
+    )
+    compile: bool = Field(default=False, description=COMPILE)
+    fused_adam: bool = Field(default=False, description="Adam's step as one operation over all weights.")
 
 
 class Profile(Table):
@@ -124,6 +131,9 @@ class Profile(Table):
 
     sizes: Sweep[str] = Field(default=("24x24", "48x48", "72x72", "96x96"), validate_default=True, description=SIZES)
     precision: Sweep[Precision] = Field(default=("fp32",), description=PRECISION)
+    compile: Sweep[bool] = Field(default=(False,), description=COMPILE)
+    channels_last: Sweep[bool] = Field(default=(False,), description=LAYOUT)
+    cuda_graphs: Sweep[bool] = Field(default=(False,), description=GRAPHS)
     warm_up_s: float = Field(default=0.5, ge=0, description="Seconds of warm-up at least, for each size.")
     budget_s: float = Field(default=4.0, gt=0, description="Seconds that timing may take at most, for each size.")
 
@@ -155,6 +165,9 @@ class Race(Table):
     mode: Sweep[Mode] = Field(default=("inference",), description=MODE)
     batch: Sweep[Positive] = Field(default=(1,), description="Inputs of a call.")
     tiling: Sweep[str] = Field(default=("whole",), description="How networks are asked in inference; as in `evaluate`.")
+    compile: Sweep[bool] = Field(default=(False,), description=COMPILE)
+    channels_last: Sweep[bool] = Field(default=(False,), description=LAYOUT)
+    cuda_graphs: Sweep[bool] = Field(default=(False,), description=GRAPHS)
     passes: Positive = Field(default=3, description="Repetitions of it all, each in a process of its own.")
     warm_up_s: float = Field(default=0.2, ge=0, description="Seconds of warm-up at least, for each contender.")
     budget_s: float = Field(

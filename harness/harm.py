@@ -10,8 +10,8 @@ This definition is ours, after the question that the DTFN paper asks; its body w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from torch import nn
 
 from datasets.resize import Image, imresize
 from datasets.sets import ImageSet, Pair
-from harness.evaluate import Progress, answer
+from harness.evaluate import Progress, ahead, answer, behind
 from harness.metrics import PEAK, luma
 from harness.pictures import Plane, levels, png, tinted
 from harness.records import Artifact, Figures, Record, Status
@@ -35,9 +35,11 @@ HELP, HARM = (0, 114, 178), (196, 81, 0)
 LONGEST = 320
 """Longest side of a map in pixels; a larger image is averaged over blocks."""
 MAP_COLOURS = 64
+LEVELS = 256
+"""Of an 8-bit value."""
 
 Mask = NDArray[np.bool_]
-Levels = NDArray[np.int16]
+Counts = NDArray[np.int64]
 
 
 def harms(
@@ -53,37 +55,57 @@ def harms(
     Raises:
         FloatingPointError: a network returned a value that is not finite; the message names the image.
     """
-    records: list[Record] = []
-    artifacts: list[Artifact] = []
-    for index, pair in enumerate(images):
-        ours, theirs = (answer(each, pair, images.scale, spec, device) for each in (network, twin))
-        records += _records(pair, ours, theirs, images)
-        if index < spec["maps"]:
-            content = png(harm_map(ours, theirs, pair.hr), MAP_COLOURS)
-            artifacts.append(Artifact(name="harm", dataset=images.name, image=pair.name, content=content))
-        progress(index + 1, len(images))
-    return tuple(records), tuple(artifacts)
+
+    def answered() -> Iterator[_Answers]:
+        for index, pair in enumerate(ahead(images)):
+            ours, theirs = (answer(each, pair, images.scale, spec, device) for each in (network, twin))
+            yield _Answers(pair, ours, theirs, index < spec["maps"])
+
+    found: list[Figures] = []
+    for figures in behind(lambda each: _figures(each, images), answered()):
+        found.append(figures)
+        progress(len(found), len(images))
+    return tuple(r for records, _ in found for r in records), tuple(a for _, artifacts in found for a in artifacts)
+
+
+class _Answers(NamedTuple):
+    """What both networks make of an image, and whether a map of it is wanted."""
+
+    pair: Pair
+    ours: Image
+    twin: Image
+    mapped: bool
+
+
+def _figures(each: _Answers, images: ImageSet) -> Figures:
+    pair, ours, twin = each.pair, each.ours, each.twin
+    records = tuple(_records(pair, ours, twin, images))
+    if not each.mapped:
+        return records, ()
+    content = png(harm_map(ours, twin, pair.hr), MAP_COLOURS)
+    return records, (Artifact(name="harm", dataset=images.name, image=pair.name, content=content),)
 
 
 def compared(ours: Image, twin: Image, hr: Image, region: Mask) -> dict[str, float | None]:
     """The figures of one region `[h w]` of images `[h w 3]`, none of them cropped; None where there is none.
 
     Shares of sub-pixels, mean changes of the error in levels, three PSNR over RGB, and the squared error added where
-    attention harms over that saved where it helps.
+    attention harms over that saved where it helps. All are sums of integers over `count [error, error of the twin]`.
     """
-    error, of_twin = (np.abs(image.astype(np.int16) - hr)[region].astype(np.int64) for image in (ours, twin))
-    change = of_twin - error
-    saved = of_twin**2 - error**2
-    helped, harmed = change > 0, change < 0
+    count = _counted(ours[region], twin[region], hr[region])
+    error, of_twin = np.ogrid[:LEVELS, :LEVELS]
+    change, saved = of_twin - error, of_twin**2 - error**2
+    helped, harmed = np.where(change > 0, count, 0), np.where(change < 0, count, 0)
+    undone, done = -(saved * harmed).sum(), (saved * helped).sum()
     return {
-        "psnr_rgb": _psnr(error),
-        "psnr_rgb_twin": _psnr(of_twin),
-        "psnr_rgb_oracle": _psnr(np.minimum(error, of_twin)),
-        "helped_share": _mean(helped),
-        "harmed_share": _mean(harmed),
-        "helped_levels": _mean(change[helped]),
-        "harmed_levels": _mean(-change[harmed]),
-        "undone_share": float(-saved[harmed].sum() / saved[helped].sum()) if helped.any() else None,
+        "psnr_rgb": _psnr(error, count),
+        "psnr_rgb_twin": _psnr(of_twin, count),
+        "psnr_rgb_oracle": _psnr(np.minimum(error, of_twin), count),
+        "helped_share": _share(helped.sum(), count.sum()),
+        "harmed_share": _share(harmed.sum(), count.sum()),
+        "helped_levels": _share((change * helped).sum(), helped.sum()),
+        "harmed_levels": _share(-(change * harmed).sum(), harmed.sum()),
+        "undone_share": _share(undone, done),
     }
 
 
@@ -129,14 +151,22 @@ def _upper(values: Plane, inner: Mask) -> Mask:
     return upper
 
 
-def _mean(values: NDArray[Any]) -> float | None:
-    return float(values.mean()) if values.size else None
+def _counted(ours: Image, twin: Image, hr: Image) -> Counts:
+    """How many sub-pixels have each error `|ours - hr|` beside each error of the twin: `[256 256]`."""
+    error, of_twin = (np.maximum(image, hr) - np.minimum(image, hr) for image in (ours, twin))
+    pairs = error.astype(np.uint16) * LEVELS + of_twin
+    return np.bincount(pairs.ravel(), minlength=LEVELS**2).reshape(LEVELS, LEVELS)
 
 
-def _psnr(error: NDArray[np.int64]) -> float | None:
-    if not error.size:
+def _share(part: np.int64, whole: np.int64) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _psnr(error: Counts, count: Counts) -> float | None:
+    """Of sub-pixels of these errors, so many of each."""
+    if not (size := count.sum()):
         return None
-    mean = float((error**2).mean())
+    mean = float((error**2 * count).sum() / size)
     return 10.0 * math.log10(PEAK**2 / mean) if mean else math.inf
 
 

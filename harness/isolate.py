@@ -1,7 +1,7 @@
 """A function in a process of its own: what it reports arrives here, and how it ended is known whatever happens.
 
-Processes come from a fork server that has imported torch once, so each starts in milliseconds and none inherits
-another's memory, threads or GPU context. A worker ends itself when the process that started it is gone.
+Processes come from a fork server that has imported once what all of them need, so each starts in milliseconds and none
+inherits another's memory, threads or GPU context. A worker ends itself when the process that started it is gone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Self
 
-PRELOADED = ["harness.worker"]
+PRELOADED = ["harness.worker", "torch._dynamo", "fvcore.nn", "typer"]
+"""What each worker would import for itself otherwise: optimizers and fake tensors load `torch._dynamo` when first used,
+which takes over a second; the command line, which multiprocessing loads again in each worker, needs typer. None of it
+may touch a GPU: processes forked after that could not use it."""
 GRACE_S = 20.0
 WAIT_POLICY = ("OMP_WAIT_POLICY", "passive")
 """How a worker's threads wait for each other, unless the user says otherwise. It must stand in the environment before
@@ -36,13 +40,19 @@ class WorkerDiedError(Exception):
         self.killed_for_memory = killed_for_memory
 
 
+def start_server() -> None:
+    """Start the fork server if there is none yet. It imports while the caller goes on, and ends with it."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    os.environ.setdefault(*WAIT_POLICY)
+    forkserver.ensure_running()
+
+
 class Worker:
     """A running process. `messages` yields what it reports; leaving the context ends it."""
 
     def __init__(self, function: Callable[[Any, Report], None], argument: Any, log: Path) -> None:
+        start_server()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
-        os.environ.setdefault(*WAIT_POLICY)
         self._ours, theirs = context.Pipe(duplex=False)
         log.parent.mkdir(parents=True, exist_ok=True)
         self._process = context.Process(target=_main, args=(function, argument, theirs, log))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 USER_MISTAKE, FAILED, INTERRUPTED = 2, 1, 130
 GRIDS = Path(__file__).with_name("grids")
-EXACT = (Path("exact"), Path("exact-networks"), Path("exact-training"))
+EXACT = (Path("exact"), Path("exact-fused"), Path("exact-networks"), Path("exact-training"))
 """Grids that count what claims and baselines are about."""
 GridFile = Annotated[Path, typer.Argument(help="Grid file (TOML); a bare name is looked up in harness/grids/.")]
 Out = Annotated[Path, typer.Option(help="Folder for store, cache, logs and report.")]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.contenders import Contender, Session, contenders, told
-from harness.grid_tables import Race, Scope
+from harness.grid_tables import Mode, Race, Scope
 from harness.records import Task, fingerprint
 from harness.resolve import Resolved
 from harness.sources import code_version
@@ -27,14 +27,25 @@ def passes(asked: Race, cells: list[Resolved], labels: Mapping[str, str], machin
 
 
 def _ways(asked: Race, fields: Mapping[Scope, Mapping[str, Contender]]) -> Iterator[dict[str, Any]]:
-    """Who runs how; tiling is a matter of whole networks in inference."""
+    """Who runs how; tiling is a matter of whole networks in inference, CUDA graphs of inference."""
     for scope, field in fields.items():
         for scale, runs in _by_scale(scope, field).items():
-            for mode, precision, batch in itertools.product(asked.mode, asked.precision, asked.batch):
-                tilings = asked.tiling if (scope, mode) == ("network", "inference") else ("whole",)
-                for tiling, size in itertools.product(tilings, asked.sizes):
-                    how = {"mode": mode, "precision": precision, "batch": batch, "tiling": tiling, "size": size}
-                    yield {"scope": scope, "scale": scale, **runs, **how}
+            for mode in asked.mode:
+                yield from ({"scope": scope, "scale": scale, **runs, **how} for how in _how(asked, scope, mode))
+
+
+def _how(asked: Race, scope: Scope, mode: Mode) -> Iterator[dict[str, Any]]:
+    axes = {
+        "precision": asked.precision,
+        "batch": asked.batch,
+        "compile": asked.compile,
+        "channels_last": asked.channels_last,
+        "cuda_graphs": asked.cuda_graphs if mode == "inference" else (False,),
+        "tiling": asked.tiling if (scope, mode) == ("network", "inference") else ("whole",),
+        "size": asked.sizes,
+    }
+    for point in itertools.product(*axes.values()):
+        yield {"mode": mode, **dict(zip(axes, point, strict=True))}
 
 
 def _by_scale(scope: Scope, field: Mapping[str, Contender]) -> dict[int, dict[str, Any]]:

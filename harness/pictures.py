@@ -107,9 +107,14 @@ def png(image: Image, colours: int | None = None) -> bytes:
 
 
 def webp(image: Image, *, exact: bool = True) -> bytes:
-    """`image [h w 3]` as WebP, to the bit or, much smaller, to the eye."""
+    """`image [h w 3]` as WebP, to the bit or, much smaller, to the eye.
+
+    To the bit with little effort (`quality` is that there): a quarter of the default's time for 6 % more bytes.
+    """
     from PIL import Image as Pillow  # noqa: PLC0415 - encoding is needed by few images
+    from PIL import WebPImagePlugin  # noqa: F401, PLC0415 - else Pillow loads its code for all formats
 
     stream = io.BytesIO()
-    Pillow.fromarray(image).save(stream, format="WEBP", lossless=exact, quality=80)
+    effort = {"lossless": True, "quality": 20, "method": 1} if exact else {"quality": 80}
+    Pillow.fromarray(image).save(stream, format="WEBP", **effort)
     return stream.getvalue()

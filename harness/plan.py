@@ -168,7 +168,8 @@ class _Planner:
     def _beside(self) -> dict[str, Resolved]:
         """By its key, what each cell is compared with: its twin, or, for a twin, its control."""
         twins = {cell.key: twin for cell in self.resolved if (twin := twin_of(cell, self._kept))}
-        controls = {twin.key: control_of(twin, self._kept) for twin in twins.values()}
+        distinct = {twin.key: twin for twin in twins.values()}
+        controls = {key: control_of(twin, self._kept) for key, twin in distinct.items()}
         return {key: control for key, control in controls.items() if control} | twins
 
     def _twin(self, twin: Resolved) -> Twin:
@@ -241,11 +242,12 @@ class _Planner:
             yield from map(_of_session, passes(self.grid.race, self._kept, self.labels, machine))
 
     def _profiles(self, resolved: Resolved) -> Iterator[Task]:
-        axes = self.grid.profile
-        for precision, size in itertools.product(axes.precision, axes.sizes):
-            where = {"size": size, "precision": precision, "machine": fingerprint(self.machine)}
-            spec = {"settings": resolved.settings, "warm_up_s": axes.warm_up_s, "budget_s": axes.budget_s, **where}
-            yield _task("profile", resolved, spec)
+        axes, names = self.grid.profile, ("precision", "compile", "channels_last", "cuda_graphs", "size")
+        fixed = {"settings": resolved.settings, "warm_up_s": axes.warm_up_s, "budget_s": axes.budget_s}
+        fixed |= {"machine": fingerprint(self.machine)}
+        ways = (axes.precision, axes.compile, axes.channels_last, axes.cuda_graphs, axes.sizes)
+        for point in itertools.product(*ways):
+            yield _task("profile", resolved, fixed | dict(zip(names, point, strict=True)))
 
     def _images(self, resolved: Resolved, name: str, degradation: str) -> dict[str, Any]:
         images = image_set(name, resolved.cell.scale, degradation, self.grid.evaluate.noise_seed)

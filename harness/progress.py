@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from harness.estimate import estimates
 from harness.plan import PlannedCell
-from harness.records import Outcome, Status, Task
+from harness.records import Outcome, Status, Task, executed
 from harness.run import Run
 
 TRUSTED_SHARE = 0.1
@@ -156,9 +156,9 @@ def told(task: Task) -> str:
     if task.kind == "race":
         what = f"networks x{spec['scale']}" if spec["scale"] else "attention"
         how = " ".join(spec[name] for name in ("mode", "tiling", "size", "precision"))
-        return f"{what} {how} batch {spec['batch']}, pass {spec['pass'] + 1}"
+        return " ".join([what, how, *executed(spec), f"batch {spec['batch']}, pass {spec['pass'] + 1}"])
     where = ("dataset", "size") if task.kind == "attention" else ("dataset", "tiling", "size")
-    parts = [str(spec[name]) for name in (*where, "precision") if name in spec]
+    parts = [*(str(spec[name]) for name in (*where, "precision") if name in spec), *executed(spec)]
     if (degradation := spec.get("degradation", "bicubic")) != "bicubic":
         parts.append(degradation)
     return " ".join([task.kind, *parts, *(["self-ensemble"] if spec.get("self_ensemble") else [])])

@@ -5,6 +5,7 @@ Samples of one round stand side by side: ratios and differences are taken of suc
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,13 +14,15 @@ import torch
 from harness.calls import COUNTED, call_of, counted
 from harness.ceilings import ceilings
 from harness.contenders import CONTROL, IMAGE, IMAGES, Contender, Runner, control, runner
+from harness.execution import NAMES, Call, Execution, forget_compiled, graph_breaks
 from harness.profile.bypass import bypassed
-from harness.profile.clock import clock_s, hook_s
+from harness.profile.clock import clock_s, first_call, hook_s, stopwatch_of
 from harness.profile.kernels import kernel_s
 from harness.profile.turns import Raced, Rules, race
 from harness.records import Record, Status
 from harness.telemetry import energy_per_call_j, watched
-from methods.interface import attention_modules
+from methods.agreement import DisagreementError, check_agreement
+from methods.interface import UnavailableError, attention_modules
 
 HEADROOM = 0.8
 """Share of the memory at hand that a contender may be expected to take."""
@@ -29,7 +32,7 @@ INPUTS = {
     "attention": f"features that the network makes of {IMAGE} of {IMAGES} before its first attention, initial weights",
     "network": f"{IMAGE} of {IMAGES}, initial weights",
 }
-WAY = ("scope", "scale", "mode", "precision", "batch", "tiling")
+WAY = ("scope", "scale", "mode", "precision", "batch", *NAMES, "tiling")
 TIMED = ("warm_up_s", "budget_s")
 
 Progress = Callable[[int, int], None]
@@ -38,7 +41,7 @@ Progress = Callable[[int, int], None]
 def protocol(spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
     """How the figures are measured, for the store; the size and the pass have columns of their own."""
     return {
-        "time": "samples in turn with all others of the grid; first call apart",
+        "time": "samples in turn with all others of the grid; first call, which compiles and captures, apart",
         "input": INPUTS[spec["scope"]],
         "counted": COUNTED,
         **{name: spec[name] for name in (*WAY, *TIMED)},
@@ -55,9 +58,15 @@ class Races:
     def __init__(self, contenders: Mapping[str, Contender], device: str) -> None:
         self.contenders, self.device = contenders, device
         self.exhausted: dict[tuple[str, str], str] = {}
+        self.agreed: set[str] = set()
 
     def measure(self, spec: Mapping[str, Any], progress: Progress) -> tuple[Record, ...]:
-        """Records of every contender at `spec["size"]`; one that fails is a record with a reason."""
+        """Records of every contender at `spec["size"]`; one that fails is a record with a reason.
+
+        Raises:
+            UnavailableError: nothing can be executed here as `spec` says.
+        """
+        Execution.of(spec).require(self.device)
         with watched(self.device) as told:
             records = self._measured(spec, progress)
         told |= ceilings(self.device, spec["precision"])
@@ -81,6 +90,9 @@ class Races:
         if smaller := self.exhausted.get((key, way)):
             return _failed(key, spec, Status.SKIPPED, f"implied: out of memory at {smaller}")
         made = runner(self.contenders[key], spec["scope"], spec["size"], spec["batch"], self.device)
+        if reason := self._disagrees(key, made):
+            return _failed(key, spec, Status.ERROR, reason)
+        made = _laid_out(made, spec)
         values = counted(made, spec)
         needed, free = values["counted_peak_bytes"], available_bytes(self.device)
         if needed <= HEADROOM * free:
@@ -89,25 +101,87 @@ class Races:
         reason = f"would take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
         return _failed(key, spec, Status.OUT_OF_MEMORY, reason)
 
+    def _disagrees(self, key: str, made: Runner) -> str | None:
+        """Why a fused contender is not timed: it gives something else than what it gives written out."""
+        if key not in self.agreed:
+            try:
+                check_agreement(made.module)
+            except DisagreementError as error:
+                return str(error)
+            self.agreed.add(key)
+        return None
+
     def _timed(self, ready: Mapping[str, Runner], spec: Mapping[str, Any], progress: Progress) -> list[Record]:
-        entrants = dict(ready) | _beside(ready, spec)
-        calls = {key: call_of(made, spec, self.device) for key, made in entrants.items()}
+        starts = _starts(dict(ready) | _beside(ready, spec), spec, self.device)
+        calls = {key: each.call for key, each in starts.items() if each.call is not None}
         rules = Rules(warm_up_s=spec["warm_up_s"], budget_s=spec["budget_s"], reference=spec["reference"])
-        networks = {key: made.module for key, made in ready.items()} if spec["scope"] == "network" else {}
-        raced = race(calls, self.device, rules, networks=networks, progress=progress)
-        records = [record for key, found in raced.items() for record in _samples(key, found, spec)]
-        records += [_clock(key, made, spec, self.device) for key, made in ready.items()]
-        quick = {key: call for key, call in calls.items() if key in ready and not raced[key].endless}
+        running = {key: made for key, made in ready.items() if key in calls}
+        inside = {key: made.module for key, made in running.items()} if _inside(spec) else {}
+        raced = race(calls, self.device, rules, networks=inside, progress=progress) if calls else {}
+        raced = {key: starts[key].timed(found) for key, found in raced.items()}
+        records = [record for key in ready for record in starts[key].records(key, spec)]
+        records += [record for key, found in raced.items() for record in _samples(key, found, spec)]
+        records += [_clock(key, made, spec, self.device) for key, made in running.items()]
+        quick = {key: calls[key] for key in running if not raced[key].endless}
         return records + (self._by_themselves(quick, spec) if spec["pass"] == 0 else [])
 
-    def _by_themselves(self, calls: Mapping[str, Callable[[], None]], spec: Mapping[str, Any]) -> list[Record]:
-        """What needs passes of its own: time in kernels, and energy where it can be read."""
+    def _by_themselves(self, calls: Mapping[str, Call], spec: Mapping[str, Any]) -> list[Record]:
+        """What needs passes of its own: time in kernels, and energy where it can be read.
+
+        The profiler sees no operations of a CPU in compiled code.
+        """
         records = []
         for key, call in calls.items():
             energy = energy_per_call_j(call, self.device)
-            values = {"race_energy_j": energy and energy / spec["batch"], "race_kernel_s": kernel_s(call, self.device)}
+            hidden = spec["compile"] and torch.device(self.device).type == "cpu"
+            values = {"race_energy_j": energy and energy / spec["batch"]}
+            values |= {} if hidden else {"race_kernel_s": kernel_s(call, self.device)}
             records += _records(key, spec, {name: value for name, value in values.items() if value is not None})
         return records
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Start:
+    """How one of them starts: what is called, or why it is not; and its first call, if that was made to compile it."""
+
+    call: Call | None = None
+    reason: str = ""
+    first_s: float | None = None
+    graph_breaks: int = 0
+
+    def timed(self, found: Raced) -> Raced:
+        """`found` with the first of all calls: what `race` took for the first came after compiling."""
+        return found if self.first_s is None else dataclasses.replace(found, first_s=self.first_s)
+
+    def records(self, key: str, spec: Mapping[str, Any]) -> list[Record]:
+        """That it does not run, or what is known of its compiled form."""
+        if self.call is None:
+            return [_failed(key, spec, Status.SKIPPED, self.reason)]
+        return _records(key, spec, {"graph_breaks": float(self.graph_breaks)}) if spec["compile"] else []
+
+
+def _starts(entrants: Mapping[str, Runner], spec: Mapping[str, Any], device: str) -> dict[str, _Start]:
+    """Every call. What must be compiled or captured is so here, outside the budget; what cannot be, says why."""
+    execution = Execution.of(spec)
+    if not execution.opaque:
+        return {key: _Start(call=call_of(made, spec, device)) for key, made in entrants.items()}
+    if execution.compile:
+        forget_compiled()
+    return {key: _begun(made, spec, execution, device) for key, made in entrants.items()}
+
+
+def _begun(made: Runner, spec: Mapping[str, Any], execution: Execution, device: str) -> _Start:
+    call, before = call_of(made, spec, device, execution), graph_breaks() if execution.compile else 0
+    try:
+        first_s = first_call(call, stopwatch_of(device))
+    except UnavailableError as error:
+        return _Start(reason=str(error))
+    return _Start(call=call, first_s=first_s, graph_breaks=graph_breaks() - before if execution.compile else 0)
+
+
+def _laid_out(made: Runner, spec: Mapping[str, Any]) -> Runner:
+    execution = Execution.of(spec)
+    return Runner(module=execution.laid_out(made.module), x=execution.laid_out(made.x))
 
 
 def available_bytes(device: str) -> float:
@@ -122,9 +196,14 @@ def available_bytes(device: str) -> float:
 def _beside(ready: Mapping[str, Runner], spec: Mapping[str, Any]) -> dict[str, Runner]:
     """What runs along: a control beside attentions, and beside each network the same with attention bypassed."""
     if spec["scope"] == "attention":
-        return {CONTROL: control(next(iter(ready.values())))}
+        return {CONTROL: _laid_out(control(next(iter(ready.values()))), spec)}
     attending = {key: made for key, made in ready.items() if attention_modules(made.module)}
     return {BYPASSED + key: Runner(module=bypassed(made.module), x=made.x) for key, made in attending.items()}
+
+
+def _inside(spec: Mapping[str, Any]) -> bool:
+    """Whether attention is timed inside what runs: inside compiled code or a CUDA graph it cannot be."""
+    return spec["scope"] == "network" and not Execution.of(spec).opaque
 
 
 def _samples(key: str, found: Raced, spec: Mapping[str, Any]) -> list[Record]:
@@ -140,7 +219,7 @@ def _samples(key: str, found: Raced, spec: Mapping[str, Any]) -> list[Record]:
 
 def _clock(key: str, made: Runner, spec: Mapping[str, Any], device: str) -> Record:
     """What the clock takes of each of its samples: one stopwatch, and hooks around each attention inside."""
-    hooks = len(attention_modules(made.module)) if spec["scope"] == "network" else 0
+    hooks = len(attention_modules(made.module)) if _inside(spec) else 0
     return _record(key, spec, "race_clock_s", clock_s(device) + (hooks * hook_s(device) if hooks else 0.0))
 
 

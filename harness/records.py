@@ -33,6 +33,15 @@ class Status(enum.StrEnum):
     ERROR = "error"
 
 
+EXECUTIONS = {"compile": "compiled", "channels_last": "channels last", "cuda_graphs": "as a CUDA graph"}
+"""How a network may be executed beside plainly: keys of a task's specification, and what they are called."""
+
+
+def executed(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a specification or protocol says of how a network is executed, in words; nothing if plainly."""
+    return tuple(word for name, word in EXECUTIONS.items() if str(told.get(name)) == "True")
+
+
 SETTLED = frozenset({Status.DONE, Status.OUT_OF_MEMORY, Status.DIVERGED})
 """Statuses that a further run leaves alone: the same attempt on the same machine would end the same way."""
 
@@ -113,6 +122,8 @@ METRICS: Mapping[str, Metric] = {
     "train_loss": Metric(title="Training loss (L1)", unit="", better="lower", digits=5),
     "learning_rate": Metric(title="Learning rate", unit="", better=None, digits=6),
     "step_s": Metric(title="Time per training step", unit="s", better="lower", digits=4),
+    "first_step_s": Metric(title="First training step", unit="s", better="lower", digits=4),
+    "graph_breaks": Metric(title="Breaks of a compiled graph", unit="", better="lower", digits=0),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from datasets.naming import nearest
 from datasets.sets import called
 from harness.grid import Cell, Grid
 from harness.grid_tables import Scalar
-from harness.records import fingerprint
+from harness.records import canonical, fingerprint
 from harness.sources import code_version
 from methods.catalogue import FROM_FILES, NETWORKS
 from methods.interface import FromFile, Plugin, attention_modules
@@ -42,7 +43,7 @@ class Resolved:
         """Whether its weights are learnt by this grid."""
         return self.plugin.trainable and self.cell.weights is None
 
-    @property
+    @functools.cached_property
     def spec(self) -> dict[str, Any]:
         """The cell as the store describes it."""
         return {
@@ -57,29 +58,29 @@ class Resolved:
             "train": self.budget if self.trained else None,
         }
 
-    @property
+    @functools.cached_property
     def changed(self) -> dict[str, Scalar]:
         """The settings that are not as released."""
         released = self.plugin.settings()
         return {name: value for name, value in self.settings.items() if released.get(name) != value}
 
-    @property
+    @functools.cached_property
     def budget(self) -> dict[str, Any]:
         """The training budget, its data set by name."""
         return self.cell.train.model_dump(mode="json") | {"data": called(self.cell.train.data)}
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """The cell's name in the store."""
         return fingerprint(self.spec)
 
-    @property
+    @functools.cached_property
     def weights_sha256(self) -> str | None:
         """The hash of the weights file, if there is one."""
         weights = _described(self.cell.weights)
         return weights["sha256"] if weights else None
 
-    @property
+    @functools.cached_property
     def function(self) -> dict[str, Any]:
         """What the network computes: method, settings, code; how it is executed left out."""
         settings = {k: v for k, v in self.settings.items() if k not in self.plugin.execution}
@@ -100,7 +101,7 @@ def resolve(cell: Cell) -> Resolved:
     plugin = methods.method(address)
     try:
         chosen = _chosen(plugin, cell)
-        attends = _attends(plugin, cell, chosen)
+        attends = _attends(address, plugin, cell, chosen)
         settings = plugin.settings(chosen)
     except ValueError as error:
         raise ValueError(f"method {cell.method!r}: {error}") from error
@@ -109,11 +110,17 @@ def resolve(cell: Cell) -> Resolved:
     return Resolved(cell=cell, address=module, title=title, plugin=plugin, settings=settings, attends=attends)
 
 
-def _attends(plugin: Plugin, cell: Cell, chosen: Mapping[str, Scalar]) -> bool:
+def _attends(address: str, plugin: Plugin, cell: Cell, chosen: Mapping[str, Scalar]) -> bool:
     if cell.weights is not None and isinstance(plugin, FromFile):
         return False
+    return _has_attention(address, cell.scale, canonical(chosen))
+
+
+@functools.cache
+def _has_attention(address: str, scale: int, chosen: str) -> bool:
+    """Cells that differ in seed or budget are of one network; `chosen` is JSON, in which 1 and true differ."""
     with torch.device("meta"):
-        return bool(attention_modules(plugin.build(cell.scale, chosen)))
+        return bool(attention_modules(methods.method(address).build(scale, json.loads(chosen))))
 
 
 def _chosen(plugin: Plugin, cell: Cell) -> dict[str, Scalar]:

@@ -1,7 +1,8 @@
 """One training loop for all methods: L1 on random patches, Adam, exact resume, and a stop before weights are lost.
 
 A batch is a pure function of seed and step, and a checkpoint holds every other state (weights, optimizer, schedule,
-scaler, average, random generators, curve), so a resumed training equals an undisturbed one bit for bit on a CPU.
+scaler, average, random generators, curve), so a resumed training equals an undisturbed one bit for bit on a CPU. Only
+the forward call is compiled, where that is asked for: checkpoints and weights are the network's own.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from datasets.patches import Batch, PatchSource
+from harness.execution import Execution, graph_breaks
 from harness.grid_tables import TrainBudget
 from harness.inference import autocast, float32_products, to_tensor
+from harness.last_good import LastGood, State, on_cpu
 from harness.records import Record
 from methods.interface import attention_loss, attention_modules
 
@@ -29,7 +32,6 @@ LONGEST_INTERVAL = 100
 BETAS = (0.9, 0.999)
 
 Progress = Callable[[int, int], None]
-State = dict[str, Tensor]
 
 
 class DivergedError(ArithmeticError):
@@ -69,6 +71,7 @@ def train(
     Raises:
         DivergedError: a loss or weight is not finite.
         Stopped: `stop()` became true; the state is on disk.
+        UnavailableError: the budget asks for a compiled network, and this machine or network cannot have one.
     """
     training = Training(network, budget, device)
     training.resume(checkpoints.file)
@@ -91,43 +94,55 @@ class Training:
 
     def __init__(self, network: nn.Module, budget: TrainBudget, device: str) -> None:
         self.budget, self.device = budget, device
-        layout = torch.channels_last if budget.channels_last else torch.contiguous_format
-        self.network = network.to(device, memory_format=layout).train()  # type: ignore[call-overload]
+        way = Execution(compile=budget.compile, channels_last=budget.channels_last)
+        way.require(device)
+        self.network = way.laid_out(network.to(device)).train()
+        self.forward = way.forward_of(self.network)
+        self.attentions = list(attention_modules(network).values())
+        self.adding = nn.ModuleList(self.attentions)
         learnt = [p for p in network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(learnt, lr=budget.learning_rate, betas=BETAS)
+        fused = budget.fused_adam or None
+        self.optimizer = torch.optim.Adam(learnt, lr=budget.learning_rate, betas=BETAS, fused=fused)
         self.schedule = _schedule(self.optimizer, budget)
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=budget.precision == "fp16")
         self.average = _average(network, budget.ema_decay)
         self.interval = min(LONGEST_INTERVAL, max(1, budget.steps // CURVE_POINTS))
-        self.step, self.seconds = 0, 0.0
+        self.step = 0
+        self.pace, self.begun = Pace(), False
+        self.broken = graph_breaks() if budget.compile else 0
         self.curve: list[tuple[int, float, float]] = []
         self.losses: list[Tensor] = []
-        self.good = self._copy()
+        self.good = LastGood(network)
 
     def advance(self, batch: Batch) -> None:
         """One step: forward, backward, update; the curve and the check for divergence at intervals."""
         started = time.perf_counter()
-        for module in attention_modules(self.network).values():
+        for module in self.attentions:
             module.begin_step(self.step, self.budget.steps)
         with float32_products(self.device, self.budget.precision):
             self.losses.append(self._update(batch))
         self.step += 1
         if self.step % self.interval == 0 or self.step == self.budget.steps:
             self._note()
-        self.seconds += time.perf_counter() - started
+        self.pace.note(time.perf_counter() - started, first=not self.begun)
+        if self.budget.compile and not self.begun:
+            self.pace.graph_breaks = graph_breaks() - self.broken
+        self.begun = True
 
     def weights(self) -> State:
         """The trained weights on the CPU: the moving average if one is kept."""
-        return self._copy() if self.average is None else _cpu(self.average.module.state_dict())
+        return on_cpu((self.network if self.average is None else self.average.module).state_dict())
 
     def records(self) -> list[Record]:
-        """The training curve, and the mean time of a step."""
+        """The training curve, and how long steps took."""
         curve = [
             Record(metric=metric, value=value, step=step)
             for step, loss, rate in self.curve
             for metric, value in (("train_loss", loss), ("learning_rate", rate))
         ]
-        return [*curve, Record(metric="step_s", value=self.seconds / max(1, self.step))]
+        figures = {"step_s": self.pace.step_s, "first_step_s": self.pace.first_s}
+        figures |= {"graph_breaks": float(self.pace.graph_breaks)} if self.budget.compile else {}
+        return [*curve, *(Record(metric=metric, value=value) for metric, value in figures.items())]
 
     def save(self, file: Path) -> None:
         """Write the state beside `file` and put it in its place, so that a state on disk is always whole."""
@@ -146,18 +161,25 @@ class Training:
         state = torch.load(file, map_location="cpu", weights_only=True)
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.pace = state["step"], Pace(**state["pace"])
         self.curve = [tuple(point) for point in state["curve"]]
-        self.losses, self.good = list(state["losses"]), state["good"]
+        self.losses = list(state["losses"])
+        self.good.load(state["good"])
         torch.set_rng_state(state["generator"])
         if state["generators_cuda"]:
             torch.cuda.set_rng_state_all(state["generators_cuda"])
 
     def _state(self) -> dict[str, Any]:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
-        progress = {"step": self.step, "seconds": self.seconds, "curve": self.curve, "losses": self.losses}
+        progress = {
+            "step": self.step,
+            "pace": dataclasses.asdict(self.pace),
+            "curve": self.curve,
+            "losses": self.losses,
+        }
         cuda = torch.cuda.get_rng_state_all() if self.device.startswith("cuda") else []
-        return parts | progress | {"good": self.good, "generator": torch.get_rng_state(), "generators_cuda": cuda}
+        random = {"generator": torch.get_rng_state(), "generators_cuda": cuda}
+        return parts | progress | {"good": self.good.state()} | random
 
     def _parts(self) -> dict[str, Any]:
         parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler}
@@ -166,9 +188,9 @@ class Training:
     def _update(self, batch: Batch) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.budget.precision):
-            sr = self.network(to_tensor(batch.lr, self.device))
+            sr = self.forward(to_tensor(batch.lr, self.device))
             loss: Tensor = F.l1_loss(sr.float(), to_tensor(batch.hr, self.device))
-        self.scaler.scale(loss + attention_loss(self.network)).backward()
+        self.scaler.scale(loss + attention_loss(self.adding)).backward()
         if self.budget.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.budget.clip_norm)
@@ -185,16 +207,33 @@ class Training:
         finite = torch.isfinite(losses)
         if not finite.all():
             first = self.step - len(losses) + int((~finite).nonzero()[0]) + 1
-            raise DivergedError(first, self.good)
-        current = self._copy()
-        if not all(torch.isfinite(t).all() for t in current.values() if t.is_floating_point()):
-            raise DivergedError(self.step, self.good)
-        self.good = current
+            raise DivergedError(first, self.good.state())
+        if not self.good.renew():
+            raise DivergedError(self.step, self.good.state())
         self.curve.append((self.step, float(losses.mean()), float(self.schedule.get_last_lr()[0])))
         self.losses = []
 
-    def _copy(self) -> State:
-        return _cpu(self.network.state_dict())
+
+@dataclasses.dataclass(kw_only=True)
+class Pace:
+    """How long steps took, the first of each process apart: in it PyTorch prepares itself, and compiles."""
+
+    first_s: float = 0.0
+    seconds: float = 0.0
+    steps: int = 0
+    graph_breaks: int = 0
+
+    @property
+    def step_s(self) -> float:
+        """The mean of all but first steps; the first if there was no other."""
+        return self.seconds / self.steps if self.steps else self.first_s
+
+    def note(self, seconds: float, *, first: bool) -> None:
+        """One more step, the first of this process or another."""
+        if first:
+            self.first_s = seconds
+        else:
+            self.seconds, self.steps = self.seconds + seconds, self.steps + 1
 
 
 def _schedule(optimizer: torch.optim.Optimizer, budget: TrainBudget) -> torch.optim.lr_scheduler.LRScheduler:
@@ -213,7 +252,3 @@ def _average(network: nn.Module, decay: float) -> AveragedModel | None:
     if not decay:
         return None
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
-
-
-def _cpu(state: dict[str, Any]) -> State:
-    return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from harness.isolate import start_server
 from harness.options import (
     DEFAULT_OUT,
     EXACT,
@@ -105,6 +106,7 @@ def plan(
     threads: Threads = None,
 ) -> None:
     """Print the cells of a grid, what is done already, and an estimate of time and disk. Runs nothing."""
+    start_server()
     from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
     from harness.run import prepare  # noqa: PLC0415
 
@@ -113,6 +115,7 @@ def plan(
 
 def counted(grids: list[Path] | None, out: Path, store: str | None) -> list[str]:
     """Run grids that only count, which needs no GPU; returns the runs' ids."""
+    start_server()
     from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
     from harness.progress import Quiet  # noqa: PLC0415
     from harness.run import prepare  # noqa: PLC0415

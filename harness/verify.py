@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from harness.errors import UserError
 from methods import build_attention, build_network
 from methods.fit import shapes_of
-from methods.interface import Carry
+from methods.interface import Carry, NonLocal
+from methods.settings import settings_of
 
 TOLERANCE = 1e-5
 NO_SETTINGS = frozenset({"topk"})
@@ -52,6 +53,8 @@ def verify(folder: Path) -> Iterator[Parity]:
         raise UserError(f"no reference tensors at {folder}: they come with a checkout, in tests/golden")
     for entry in json.loads(index.read_text(encoding="utf-8")):
         yield compare(folder, entry)
+        if has_fused(entry):
+            yield compare(folder, entry, backend="fused")
     released = json.loads((folder / "released-keys-x2.json").read_text(encoding="utf-8"))
     for name, shapes in released.items():
         yield _compare_keys(name, shapes)
@@ -72,8 +75,16 @@ def compare(folder: Path, entry: Mapping[str, Any], **execution: str) -> Parity:
     if "contrastive_loss" in tensors:
         differences["loss"] = _difference(module.contrastive_loss, tensors["contrastive_loss"].squeeze())
     if "output2" in tensors:
-        differences |= _shared(module, entry, tensors)
-    return Parity(reference=entry["file"].removesuffix(".safetensors"), method=entry["kind"], differences=differences)
+        differences |= _shared(module, entry, tensors, execution)
+    reference = " ".join([entry["file"].removesuffix(".safetensors"), *execution.values()])
+    return Parity(reference=reference, method=entry["kind"], differences=differences)
+
+
+def has_fused(entry: Mapping[str, Any]) -> bool:
+    """Whether what `entry` describes has attention with a choice of backend."""
+    with torch.device("meta"):
+        recipes = [module.recipe for module in _built(entry, {}).modules() if isinstance(module, NonLocal)]
+    return any("backend" in settings_of(recipe) for recipe in recipes)
 
 
 def _built(entry: Mapping[str, Any], execution: Mapping[str, Any]) -> nn.Module:
@@ -89,9 +100,11 @@ def known_settings(told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name not in NO_SETTINGS}
 
 
-def _shared(first: nn.Module, entry: Mapping[str, Any], tensors: Tensors) -> dict[str, float]:
+def _shared(
+    first: nn.Module, entry: Mapping[str, Any], tensors: Tensors, execution: Mapping[str, str]
+) -> dict[str, float]:
     """LCoA's collaboration: a second attention that is fed with the first one's output and reuses its affinity."""
-    second, carry = _built(entry, {}).eval(), Carry()
+    second, carry = _built(entry, execution).eval(), Carry()
     second.load_state_dict(_taken(tensors, "state2."))
     output = second(first(tensors["input"], carry), carry)
     affinity: Any = carry.affinity

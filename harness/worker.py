@@ -24,6 +24,7 @@ from harness.attend import attend
 from harness.cache import Cache, save_weights
 from harness.endings import status_of, told
 from harness.evaluate import evaluate
+from harness.execution import NAMES
 from harness.grid_tables import Scalar, positions
 from harness.harm import UPPER, WINDOW, harms
 from harness.networks import built
@@ -33,7 +34,8 @@ from harness.race import Races
 from harness.race import protocol as race_protocol
 from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train
-from methods.interface import FromFile, Plugin
+from methods.agreement import check_agreement
+from methods.interface import FromFile, Plugin, attention_modules
 from methods.weights import load_weights, state_hash
 
 PROGRESS_EVERY_S = 0.1
@@ -115,7 +117,7 @@ def blocked(task: Task, cell: PlannedCell, known: Mapping[str, str]) -> str | No
     if task.kind in {"attention", "profile"}:
         for other in cell.tasks:
             smaller = other.kind == task.kind and positions(other.spec["size"]) < positions(task.spec["size"])
-            same = smaller and other.spec["precision"] == task.spec["precision"]
+            same = smaller and all(other.spec.get(name) == task.spec.get(name) for name in ("precision", *NAMES))
             if same and known.get(other.key) == Status.OUT_OF_MEMORY:
                 return f"implied: out of memory at {other.spec['size']}"
     return None
@@ -129,6 +131,8 @@ class _Work:
         self.cache = Cache(job.cache)
         self.race = Races(job.cell.contenders, job.device)
         self.loaded: nn.Module | None = None
+        self.agreed = False
+        """Whether fused attention of this cell is known to give what it gives written out, on this device."""
         self.told = 0.0
 
     def attempt(self, task: Task, obstacle: str | None) -> Outcome:
@@ -163,6 +167,7 @@ class _Work:
         network = self._build(task.spec["seed"])
         if job.cell.start is not None:
             load_weights(network, job.cell.start, new_upsampler=True)
+        self._gate(network)
         try:
             state, records = train(
                 network,
@@ -224,6 +229,8 @@ class _Work:
         return how | {"scale": self.job.cell.scale, "tf32": task.spec["precision"] == "tf32"}
 
     def _profile(self, task: Task) -> dict[str, Any]:
+        if not self.agreed:
+            self._gate(self._build(0))
         if isinstance(self.plugin, FromFile):
             opened = self._build(0)
             records = profile(lambda: opened, task.spec, self.job.device)
@@ -266,7 +273,19 @@ class _Work:
         file = self.cache.weights(trained) if trained else given
         if file is not None and not isinstance(plugin, FromFile):
             load_weights(network, file)
-        return network.to(self.job.device).eval()
+        self._gate(network)
+        return network.eval()
+
+    def _gate(self, network: nn.Module) -> None:
+        """Bring `network` to the device; nothing runs with fused attention that was not compared with its judge there.
+
+        Raises:
+            DisagreementError: it gives something else.
+        """
+        network.to(self.job.device)
+        if not self.agreed:
+            check_agreement(network)
+            self.agreed = bool(attention_modules(network))
 
     def _build(self, seed: int) -> nn.Module:
         cell = self.job.cell

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
+from methods.fused import Tokens, window_sums, windowed_attention
 from methods.interface import (
+    BACKENDS,
     Carry,
     Conv2d,
     Look,
@@ -37,7 +39,7 @@ from methods.parts.kmeans import KMeans
 from methods.parts.routing import Routing, route, seated, windowed
 from methods.parts.score import Dot, DotPlusLearned, Score
 from methods.parts.value import Deformable, Pointwise, Spatial, Value
-from methods.settings import choice, require_positive
+from methods.settings import choice, require_choice, require_positive
 
 NORM_FLOOR = 5e-5
 
@@ -65,22 +67,34 @@ class Affinity(NamedTuple):
     match: Tensor | None = None
 
 
-def attend(scores: Tensor, routing: Routing) -> Affinity:
+def attend(scores: Tensor, routing: Routing, *, overwrite: bool = False) -> Affinity:
     """Softmax over each window, with the log-sum-exp that weighs the round: scores `[b r n c 3c]`.
 
-    In float32 at least, since half precision would spoil the difference of two large numbers.
+    In float32 at least, since half precision would spoil the difference of two large numbers. With `overwrite` the
+    weights take the place of the scores, which must then need no gradient.
     """
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
     lse = wide.logsumexp(dim=-1)
-    return Affinity(routing, (wide - lse.unsqueeze(-1)).exp().to(scores.dtype), lse)
+    shifted = wide.sub_(lse.unsqueeze(-1)).exp_() if overwrite else (wide - lse.unsqueeze(-1)).exp()
+    return Affinity(routing, shifted.to(scores.dtype), lse)
 
 
 def aggregate(affinity: Affinity, values: Tensor) -> Tensor:
     """Weighted sum of values `[b l d]`, back in token order, rounds merged by the softmax of their log mass."""
-    routing, weights, _, _ = affinity
-    out = (weights @ windowed(seated(values, routing))).flatten(2, 3)
+    return merge(affinity.weights @ windowed(seated(values, affinity.routing)), affinity)
+
+
+def merge(sums: Tensor, affinity: Affinity) -> Tensor:
+    """Weighted sums of each round at their seats, `[b r n c d]`, as one for each token, `[b l d]`."""
+    routing, out = affinity.routing, sums.flatten(2, 3)
     out = out.gather(2, routing.seat_of.unsqueeze(-1).expand(-1, -1, -1, out.shape[-1]))
     return (shares(affinity).unsqueeze(-1).to(out.dtype) * out).sum(dim=1)
+
+
+def logits(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
+    """`q . k + bias` of every seat over its window, `[b r n c 3c]`: all three `[b r n c d]`, at their seats."""
+    products = query @ windowed(key).transpose(-1, -2)
+    return products if bias is None else products + windowed(bias).transpose(-1, -2)
 
 
 def shares(affinity: Affinity) -> Tensor:
@@ -119,6 +133,7 @@ class BucketRecipe:
 
     `reduction` and `k_size` shape the match embedding, a convolution, with a ReLU if `match_relu`. `share_from` names
     the attention of a network, counted from 1, whose affinity all later ones reuse; 0: each computes its own.
+    `backend` "plain" writes every step out; "fused" gives the same in blocks (`methods.fused`).
     """
 
     assign: Assign = choice(ASSIGNS, keep=("n_hashes", "draw", "draw_seed"), default=SphericalLSH())
@@ -130,9 +145,11 @@ class BucketRecipe:
     k_size: int = 3
     match_relu: bool = False
     share_from: int = 0
+    backend: str = "plain"
 
     def __post_init__(self) -> None:
         require_positive(self, "reduction", "chunk_size", "k_size")
+        require_choice("backend", self.backend, BACKENDS)
         if self.k_size % 2 == 0:
             raise ValueError(f"k_size must be odd to keep the size of an image, not {self.k_size}")
         if self.share_from < 0:
@@ -169,8 +186,9 @@ class BucketedAttention(NonLocal):
 
     def forward(self, x: Tensor, carry: Carry | None = None) -> Tensor:
         """Route, score and attend, or take what `carry` brings; then aggregate and fuse."""
-        affinity = self.affinity(x) if carry is None else self._shared(x, carry)
-        merged = aggregate(affinity, tokens(self.layers["conv_assembly"](x)))
+        affinity = self._kept(x, carry)
+        values = tokens(self.layers["conv_assembly"](x))
+        merged = self._windowed(x, values) if affinity is None else self._aggregated(affinity, values)
         return self.recipe.fuse.fuse(self.layers, x, feature_map(merged, x))
 
     @torch.no_grad()
@@ -187,24 +205,41 @@ class BucketedAttention(NonLocal):
 
     def affinity(self, x: Tensor, layers: Layers | None = None) -> Affinity:
         """Who attends to whom in `x [b c h w]`, and how much; by `layers` in the place of this module's own."""
-        recipe, layers = self.recipe, layers or self.layers
+        layers = layers or self.layers
         match = tokens(self.conv_match(x))
+        routing, bias = self._routed(match, x, layers), self.recipe.score.bias(layers, x)
+        learned = None if bias is None else seated(bias, routing)
+        scores = logits(seated(match, routing), seated(keys(match), routing), learned)
+        return attend(scores, routing, overwrite=self.recipe.backend == "fused" and not scores.requires_grad)
+
+    def _routed(self, match: Tensor, x: Tensor, layers: Layers) -> Routing:
+        recipe = self.recipe
         layout = Layout(x.shape[-2], x.shape[-1], recipe.chunk_size)
         with full_precision(match):
             codes = recipe.assign.codes(layers, match.detach(), layout)
-        routing = route(codes, recipe.chunk_size)
-        query = seated(match, routing)
-        key = windowed(seated(keys(match), routing))
-        return attend(recipe.score.logits(layers, x, query, key, routing), routing)
+        return route(codes, recipe.chunk_size)
 
-    def _shared(self, x: Tensor, carry: Carry) -> Affinity:
-        carry.attentions += 1
-        if not isinstance(carry.affinity, Affinity):
-            affinity = self.affinity(x)
+    def _kept(self, x: Tensor, carry: Carry | None) -> Affinity | None:
+        """What `carry` brings or shall bring, or this module's own; None where the backend holds no weights."""
+        if carry is not None:
+            carry.attentions += 1
+            if isinstance(carry.affinity, Affinity):
+                return carry.affinity
             if carry.attentions == self.recipe.share_from:
+                affinity = self.affinity(x)
                 carry.affinity = self._matched(affinity, x) if carry.looked_at else affinity
-            return affinity
-        return carry.affinity
+                return affinity
+        return None if self.recipe.backend == "fused" else self.affinity(x)
+
+    def _windowed(self, x: Tensor, values: Tensor) -> Tensor:
+        match = tokens(self.conv_match(x)).contiguous()
+        routing, bias = self._routed(match, x, self.layers), self.recipe.score.bias(self.layers, x)
+        return windowed_attention(Tokens(match, keys(match), values, bias), routing)
+
+    def _aggregated(self, affinity: Affinity, values: Tensor) -> Tensor:
+        if self.recipe.backend == "plain":
+            return aggregate(affinity, values)
+        return merge(window_sums(affinity.weights, values, affinity.routing), affinity)
 
     def _glimpsed(self, x: Tensor) -> Affinity:
         """As `affinity`, with copies of the layers that learn from what they see."""

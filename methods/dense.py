@@ -12,12 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Carry, Conv2d, Look, NonLocal, feature_map, has_data, reduced, tokens, tokens_asked
+from methods.interface import (
+    BACKENDS,
+    Carry,
+    Conv2d,
+    Look,
+    NonLocal,
+    feature_map,
+    has_data,
+    reduced,
+    tokens,
+    tokens_asked,
+)
 from methods.parts import Sizes
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
 from methods.settings import choice, require_choice, require_positive
 
-BACKENDS = ("plain", "fused")
 BLOCKS = 32
 """Into how many blocks of rows sparsemax cuts a matrix: what it makes beside the weights is that part of them."""
 GROUP = 16

@@ -17,7 +17,6 @@ from methods.dense import DenseRecipe, Softmax
 from methods.interface import reduced
 from methods.parts import Sizes
 from methods.parts.assign import (
-    FLY_NEURONS,
     Assign,
     FlyHash,
     Layout,
@@ -155,11 +154,11 @@ def _(assign: SuperBitLSH, match: int, layout: Layout) -> int:
 
 @hashing.register
 def _(assign: FlyHash, match: int, layout: Layout) -> int:
-    """`R n M 20 bits`; nothing for one bucket."""
+    """`R n M bits`; nothing for one bucket."""
     if layout.buckets == 1:
         return 0
     bits = assign.hash_length or max(1, math.ceil(math.log2(layout.buckets)))
-    return assign.n_hashes * layout.height * layout.width * match * FLY_NEURONS * bits
+    return assign.n_hashes * layout.height * layout.width * match * bits
 
 
 @hashing.register

@@ -21,6 +21,8 @@ from methods.settings import Scalar
 SCALES = (2, 3, 4)
 RELEASED: Mapping[str, Scalar] = MappingProxyType({})
 """No setting chosen: all as released."""
+BACKENDS = ("plain", "fused")
+"""How an attention is computed: written out, or by a twin that gives the same and holds less in memory."""
 
 
 class UnavailableError(Exception):

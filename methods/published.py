@@ -35,7 +35,7 @@ class Method:
     order: str = "n"
     min_positions: int = 1
     recipe_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    execution: frozenset[str] = frozenset()
+    execution: frozenset[str] = frozenset({"backend"})
     trainable: bool = True
 
     def settings(self, chosen: Mapping[str, Scalar] = RELEASED) -> dict[str, Scalar]:

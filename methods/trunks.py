@@ -133,8 +133,8 @@ class MeanShift(nn.Conv2d):
     def __init__(self, sign: int) -> None:
         super().__init__(3, 3, 1)
         with torch.no_grad():
-            self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-            torch.mul(torch.tensor(RGB_MEAN), sign, out=self.bias)
+            nn.init.dirac_(self.weight)
+            self.bias = nn.Parameter(torch.tensor([sign * mean for mean in RGB_MEAN]))
         self.requires_grad_(requires_grad=False)
 
 

@@ -10,7 +10,7 @@ from reports.cost import Cost
 from reports.frames import Frames
 from reports.pair_tables import MARKS, WORDS
 from reports.pairs import Comparison, Network, compare
-from reports.quality import Quality, reference
+from reports.quality import Beside, Quality, beside
 from reports.tables import PERCENT, Column, Entry, Row, Table, bounds, make_table, missing, number, shown, signed
 
 SHARES = {"macs": "MACs", "forward_s": "Forward"}
@@ -25,7 +25,7 @@ SEEDS = "One training seed each tells of trained networks, not of their settings
 
 def ablation_tables(frames: Frames, quality: Quality, costs: list[Cost]) -> list[Table]:
     """A table for each method of which several variants were scored on the same images."""
-    specs = {label: frames.tasks[frames.tasks["label"] == label].iloc[0]["cell_spec"] for label in quality.labels}
+    specs = {label: frames.of_label(label, quality.scale)[0]["cell_spec"] for label in quality.labels}
     methods: dict[str, list[str]] = {}
     for label in quality.labels:
         methods.setdefault(str(specs[label]["method"]), []).append(label)
@@ -35,14 +35,22 @@ def ablation_tables(frames: Frames, quality: Quality, costs: list[Cost]) -> list
 
 def _table(quality: Quality, costs: list[Cost], specs: Mapping[str, Mapping[str, Any]]) -> Table:
     varied, full = _varied(specs), _full(specs)
-    cost, size = reference(quality, costs)
+    found = beside(quality, costs)
     columns = [*(Column(key=f"set {name}", title=name, words=True) for name in varied), *FIXED]
-    rows = [_row(quality, cost, size, label, full, varied, specs) for label in specs]
+    rows = [_row(quality, found, label, full, varied, specs) for label in specs]
     notes = [f"Changes are against {full}, the variant with the fewest settings that are not as released."]
-    notes += [f"MACs and forward time at {shown(size)}."] if size else []
+    notes += [_measured_where(found, full, rows)] if found else []
     notes += [SEEDS] if quality.by_seed.columns.get_level_values(1).nunique() == 1 else []
     title = str(specs[full].get("title", specs[full]["method"]))
     return make_table(f"{quality.title}: ablation of {title}", columns, rows, notes=notes, protocol=quality.comparable)
+
+
+def _measured_where(found: Beside, full: str, rows: Sequence[Row]) -> str:
+    """At which size, and on which machine where there are several."""
+    if all(row.entries["forward_s"].value is None for row in rows):
+        return f"MACs at {shown(found.size)}."
+    place = found.timed(full).machine_name
+    return f"MACs and forward time at {shown(found.size)}{f', time on {place}' if place else ''}."
 
 
 def _varied(specs: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -64,8 +72,7 @@ def _full(specs: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _row(
     quality: Quality,
-    cost: Cost | None,
-    size: str | None,
+    found: Beside | None,
     label: str,
     full: str,
     varied: Sequence[str],
@@ -75,7 +82,7 @@ def _row(
     entries = {f"set {name}": Entry(text=_worded(flat.get(name))) for name in varied}
     entries["psnr_y"] = number(quality.score(label, "psnr_y"), 2, ranked=quality.complete(label))
     entries |= _change(quality, label, full)
-    entries |= {key: _share(cost, size, key, label, full) for key in SHARES}
+    entries |= {key: _share(found, key, label, full) for key in SHARES}
     return Row(head=label, note="full" if label == full else "", entries=entries)
 
 
@@ -102,11 +109,16 @@ def _network(quality: Quality, label: str) -> Network:
     return Network(label=label, scores=scores, complete=quality.complete(label))
 
 
-def _share(cost: Cost | None, size: str | None, key: str, label: str, full: str) -> Entry:
-    if cost is None or size is None or label == full:
+def _share(found: Beside | None, key: str, label: str, full: str) -> Entry:
+    """Of times, those of the machine that timed the full variant."""
+    if found is None or label == full:
         return missing("the full variant itself" if label == full else "not measured")
-    own, other = cost.value(label, size, key), cost.value(full, size, key)
+    own, other = (_cost(found, key, each, full) for each in (label, full))
     if own is None or not other:
         return missing("not measured")
     change = 100.0 * (own / other - 1.0)
     return Entry(text=signed(change, 1), value=change)
+
+
+def _cost(found: Beside, key: str, label: str, full: str) -> float | None:
+    return found.timed(full).value(label, found.size, key) if key == "forward_s" else found.counted(label, key)

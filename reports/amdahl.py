@@ -7,7 +7,7 @@ no time at all for that part the whole is `1 / (1 - s)` times as fast.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -59,21 +59,23 @@ def saving(value: float, attention: float = CLAIMED) -> float:
 
 def amdahl_tables(cost: Cost) -> list[Table]:
     """Shares; what no attention at all would gain; what `CLAIMED` less would save. None where nothing was timed."""
-    labels = [label for label in attending(cost) if any(share(cost, label, size) for size in cost.sizes)]
-    if not labels:
+    asked = ((label, size, share(cost, label, size)) for label in attending(cost) for size in cost.sizes)
+    shares = {(label, size): found for label, size, found in asked if found is not None}
+    if not shares:
         return []
     where = f"{cost.subject}, precision {cost.precision}"
     claim = f"{CLAIMED:.0%}".replace("%", PERCENT)
     return [
-        _table(cost, labels, f"Attention's share of the forward time {where}", _share_text),
-        _table(cost, labels, f"How many times as fast if attention took no time, {where}", _speedup_text),
-        _table(cost, labels, f"Network time saved by {claim} less attention time, {where}", _saving_text),
+        _table(cost, shares, f"Attention's share of the forward time {where}", _share_text),
+        _table(cost, shares, f"How many times as fast if attention took no time, {where}", _speedup_text),
+        _table(cost, shares, f"Network time saved by {claim} less attention time, {where}", _saving_text),
     ]
 
 
-def _table(cost: Cost, labels: Sequence[str], caption: str, text: Callable[[float], str]) -> Table:
+def _table(cost: Cost, shares: Mapping[tuple[str, str], Share], caption: str, text: Callable[[float], str]) -> Table:
     columns = [Column(key=size, title=shown(size)) for size in cost.sizes]
-    rows = [Row(head=k, entries={s: _entry(share(cost, k, s), text) for s in cost.sizes}) for k in labels]
+    labels = dict.fromkeys(label for label, _ in shares)
+    rows = [Row(head=k, entries={s: _entry(shares.get((k, s)), text) for s in cost.sizes}) for k in labels]
     return make_table(caption, columns, rows, protocol=cost.comparable)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness.records import METRICS
 from harness.store import read_json
@@ -30,7 +32,10 @@ def claims_table(frames: Frames) -> Table | None:
     if own.empty:
         return None
     latest = own[own["run_id"] == own.iloc[-1]["run_id"]]
-    rows = [_row(own[own["claim_id"] == claim_id]) for claim_id in latest["claim_id"]]
+    histories: dict[str, list[Mapping[Any, Any]]] = {claim_id: [] for claim_id in latest["claim_id"]}
+    for verdict in own.to_dict("records"):
+        histories.get(verdict["claim_id"], []).append(verdict)
+    rows = [_row(history) for history in histories.values()]
     rows.sort(key=lambda row: ORDER.index(row.entries["word"].text))
     words = [row.entries["word"].text for row in rows]
     counted = ", ".join(f"{words.count(word)} {word}" for word in VERDICTS)
@@ -44,9 +49,9 @@ NOTE = (
 )
 
 
-def _row(history: pd.DataFrame) -> Row:
+def _row(history: Sequence[Mapping[Any, Any]]) -> Row:
     """Of one claim, whose verdicts are `history`, the newest last."""
-    last = history.iloc[-1]
+    last = history[-1]
     claim = Claim.model_validate(read_json(last["claim"]))
     told = {
         "word": str(last["word"]),
@@ -68,9 +73,9 @@ def asked(claim: Claim) -> str:
     return f"{where}: gain over {claim.against} {claim.bounds} dB" if claim.against else f"{where}: {claim.bounds}"
 
 
-def _since(history: pd.DataFrame) -> str:
+def _since(history: Sequence[Mapping[Any, Any]]) -> str:
     """The first of the newest checks that all came to the same word, and how many they are."""
-    changed = (history["word"] != history["word"].shift()).cumsum()
-    same = history[changed == changed.iloc[-1]]
-    day, commit = str(same.iloc[0]["started_at"])[:10], str(same.iloc[0]["commit_id"])[:COMMIT]
+    word = history[-1]["word"]
+    same = list(itertools.takewhile(lambda verdict: verdict["word"] == word, reversed(history)))
+    day, commit = str(same[-1]["started_at"])[:10], str(same[-1]["commit_id"])[:COMMIT]
     return f"{day}, commit {commit}, {len(same)} of {len(history)} checks"

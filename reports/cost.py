@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from harness.records import METRICS
+from harness.records import METRICS, executed
 from reports.failures import why_missing
 from reports.frames import BASELINE, Frames, positions
+from reports.machines import machine_names
 from reports.stats import Floats, Interval, median_interval
 from reports.tables import (
     PERCENT,
@@ -33,6 +36,8 @@ MEMORY = ("peak_bytes", "peak_bytes_fake", "weight_bytes", "reserved_bytes", "pr
 SINGLE = ("parameters", "macs", "macs_fvcore", "attention_macs", "uncounted_elements", "first_forward_s", "converged")
 PRODUCTS = "uncounted_products"
 GROUP = ["scale", "comparable", "machine_id"]
+Tasks = Sequence[Mapping[str, Any]]
+"""The tasks of one label."""
 COUNTS_AGREE = 0.01
 """Two counts of MACs that differ by more are marked."""
 PEAKS_AGREE, PEAKS_AGREE_ON_GPU = 0.05, 0.1
@@ -45,6 +50,7 @@ class Cost:
 
     `figures` has a row per (label, size): counted figures as they are, medians of sampled ones; `samples` holds those
     by (metric, label, size). `raced` says how, where all ran in turn: networks, or attentions by themselves (scale 0).
+    `machine_name` is empty, but where costs of several machines stand on one page; `executed` says how networks ran.
     """
 
     scale: int
@@ -54,6 +60,8 @@ class Cost:
     figures: pd.DataFrame
     samples: Mapping[tuple[str, str, str], Floats]
     raced: str = ""
+    machine_name: str = ""
+    executed: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -72,22 +80,26 @@ class Cost:
         """Whether attentions ran by themselves."""
         return not self.scale
 
-    @property
+    @functools.cached_property
     def labels(self) -> tuple[str, ...]:
         """Labels with any figure."""
-        return tuple(self.figures.index.get_level_values("label").unique())
+        return tuple(dict.fromkeys(label for label, _ in self.places))
 
-    @property
+    @functools.cached_property
     def sizes(self) -> tuple[str, ...]:
         """Sizes with any figure, smallest first."""
-        return tuple(sorted(self.figures.index.get_level_values("size").unique(), key=positions))
+        return tuple(sorted(dict.fromkeys(size for _, size in self.places), key=positions))
+
+    @functools.cached_property
+    def places(self) -> Mapping[tuple[str, str], Mapping[str, float]]:
+        """`figures` by label and size: a page asks for tens of thousands one by one, which pandas is slow at."""
+        names = [str(name) for name in self.figures]
+        rows = zip(self.figures.index, self.figures.to_numpy(float).tolist(), strict=True)
+        return {place: {k: v for k, v in zip(names, row, strict=True) if not math.isnan(v)} for place, row in rows}
 
     def value(self, label: str, size: str, metric: str) -> float | None:
         """One figure, or None."""
-        if (label, size) not in self.figures.index or metric not in self.figures:
-            return None
-        value: Any = self.figures.loc[(label, size), metric]
-        return None if pd.isna(value) else float(value)
+        return self.places.get((label, size), {}).get(metric)
 
     def interval(self, label: str, size: str, metric: str) -> Interval | None:
         """Interval of the median of a sampled metric."""
@@ -104,10 +116,11 @@ def costs(frames: Frames) -> list[Cost]:
     """One for each scale, protocol and machine, in the order in which the run asked for them."""
     records = frames.measured(*SAMPLED, *MEMORY, *SINGLE, PRODUCTS)
     records = records[records["size"].notna()].drop_duplicates(["attempt_id", "label", "metric", "size", "repeat"])
-    return [_cost(group) for _, group in records.groupby(GROUP, sort=False)]
+    names = machine_names(frames) if len(records["machine_id"].unique()) > 1 else {}
+    return [_cost(group, names) for _, group in records.groupby(GROUP, sort=False)]
 
 
-def _cost(group: pd.DataFrame) -> Cost:
+def _cost(group: pd.DataFrame, names: Mapping[str, str]) -> Cost:
     first = group.iloc[0]
     figures = group.pivot_table(index=["label", "size"], columns="metric", values="value", aggfunc="median", sort=False)
     sampled = group[group["metric"].isin(SAMPLED)].groupby(["metric", "label", "size"], sort=False)["value"]
@@ -115,20 +128,26 @@ def _cost(group: pd.DataFrame) -> Cost:
         scale=int(first["scale"]),
         precision=str(first["precision"]),
         comparable=str(first["comparable"]),
+        executed=executed(dict(first)),
         machine=str(first["machine_id"]),
+        machine_name=names.get(str(first["machine_id"]), ""),
         figures=figures,
         samples={(str(m), str(k), str(size)): samples.to_numpy(float) for (m, k, size), samples in sampled},
     )
 
 
 def common_size(cost: Cost, metric: str = "forward_s") -> str | None:
-    """The largest size at which every label that has `metric` at all has it."""
+    """The largest of `common_sizes`."""
+    return max(common_sizes(cost, metric), key=positions, default=None)
+
+
+def common_sizes(cost: Cost, metric: str = "forward_s") -> frozenset[str]:
+    """The sizes at which every label that has `metric` at all has it."""
     if metric not in cost.figures:
-        return None
+        return frozenset()
     having = cost.figures[metric].dropna().reset_index()
     labels_at = having.groupby("size")["label"].nunique()
-    shared = labels_at[labels_at == having["label"].nunique()].index
-    return max((str(size) for size in shared), key=positions, default=None)
+    return frozenset(map(str, labels_at[labels_at == having["label"].nunique()].index))
 
 
 def _column(key: str, title: str, unit: str = "") -> Column:
@@ -157,25 +176,31 @@ UNITS = {"G": 1e9, "MB": 1e6, "ms": 1e-3}
 
 def cost_tables(frames: Frames, cost: Cost) -> list[Table]:
     """A table per input size, smallest first; a method that failed at a size stands there with its reason."""
-    tasks = frames.asked("profile")
-    tasks = tasks[(tasks["scale"] == cost.scale) & (tasks["precision"].isna() | (tasks["precision"] == cost.precision))]
-    labels = [label for label in frames.labels if (tasks["label"] == label).any()]
-    by_label = {label: tasks[tasks["label"] == label] for label in labels}
+    asked = {label: _asked(frames, cost, label) for label in frames.labels}
+    by_label = {label: tasks for label, tasks in asked.items() if tasks}
     return [_table(cost, size, by_label) for size in cost.sizes]
 
 
-def _table(cost: Cost, size: str, tasks: Mapping[str, pd.DataFrame]) -> Table:
+def _asked(frames: Frames, cost: Cost, label: str) -> Tasks:
+    """The profiling that one label was asked for in this way; one that was never begun tells none."""
+    tasks = [task for task in frames.of_label(label, cost.scale) if task["kind"] == "profile"]
+    way = (cost.precision, cost.executed)
+    return [task for task in tasks if pd.isna(task["precision"]) or (task["precision"], executed(task)) == way]
+
+
+def _table(cost: Cost, size: str, tasks: Mapping[str, Tasks]) -> Table:
     rows = [_row(cost, label, size, asked) for label, asked in tasks.items()]
     n = fixed(positions(size), 0)
-    caption = f"Cost {cost.subject}, input {shown(size)} (n = {n}), precision {cost.precision}"
+    way = ", ".join([f"precision {cost.precision}", *cost.executed])
+    caption = f"Cost {cost.subject}, input {shown(size)} (n = {n}), {way}"
     return make_table(caption, COLUMNS, rows, protocol=cost.comparable)
 
 
-def _row(cost: Cost, label: str, size: str, tasks: pd.DataFrame) -> Row:
-    if (label, size) not in cost.figures.index:
+def _row(cost: Cost, label: str, size: str, tasks: Tasks) -> Row:
+    if (label, size) not in cost.places:
         reason = why_missing(tasks, "profile", size=size)
         return Row(head=label, note=reason, entries={column.key: missing(reason) for column in COLUMNS})
-    ranked = not bool((tasks["method"] == BASELINE).all())
+    ranked = not all(task["method"] == BASELINE for task in tasks)
     entries = {
         column.key: scaled(cost.value(label, size, column.key), UNITS[column.unit], ranked=ranked)
         for column in COLUMNS

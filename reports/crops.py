@@ -14,7 +14,7 @@ import pandas as pd
 from harness.pictures import CROP_SIDE, KEPT_SIDE, Plane
 from harness.records import Status
 from reports.frames import BASELINE, Frames
-from reports.images import boxed, cut, decoded, difference, encoded, spread, window_around, window_at
+from reports.images import boxed, cut, decoded, difference, encoded, sides, spread, window_around, window_at
 from reports.tables import TIMES, fixed
 
 PLACE = ["scale", "dataset", "image", "comparable"]
@@ -36,6 +36,11 @@ class Tile:
     content: str
     pixelated: bool = False
     source: str = ""
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return sides(self.content)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ the next; beyond the largest it goes on as the curve does from there. Two such c
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Literal
 
@@ -57,24 +58,24 @@ def crossing(method: Growth, dense: Growth) -> Crossing | None:
 
     A method that is cheaper at first and dearer later is asked for that n instead.
     """
-    low, high = max(method.n[0], dense.n[0]), min(method.n[-1], dense.n[-1])
+    low, high = float(max(method.n[0], dense.n[0])), float(min(method.n[-1], dense.n[-1]))
     if not low < high or len(np.intersect1d(method.n, dense.n)) < 2:  # noqa: PLR2004 - two sizes make a range
         return None
-    grid = _grid(float(low), float(high))
-    ratio, drawn = _log_ratios(method, dense, grid)
+    grid = _grid(low, high)
+    ratio, drawn = _log_ratios(method, dense, low, high)
     if drawn is None and (np.abs(ratio) < SAME).all():
-        return Crossing(verdict="alike", n=math.inf, interval=None, smallest=float(low), measured=float(high))
+        return Crossing(verdict="alike", n=math.inf, interval=None, smallest=low, measured=high)
     at, behind = float(_from(ratio, grid)[0]), bool(ratio[0, 0] < -SAME and ratio[0, INSIDE - 1] > SAME)
     if behind:
         ratio, drawn = -ratio, None if drawn is None else -drawn
         at = float(_from(ratio, grid)[0])
-    interval = _bracket(at, method, dense, float(high)) if drawn is None else _spanned(_from(drawn, grid))
+    interval = _bracket(at, method, dense, high) if drawn is None else _spanned(_from(drawn, grid))
     return Crossing(
-        verdict=_verdict(at, interval, float(high)),
+        verdict=_verdict(at, interval, high),
         n=at,
         interval=interval,
-        smallest=float(low),
-        measured=float(high),
+        smallest=low,
+        measured=high,
         falls_behind=behind,
         exact=drawn is None,
     )
@@ -99,14 +100,20 @@ def _grid(low: float, high: float) -> Floats:
     return np.concatenate([np.geomspace(low, high, INSIDE), np.geomspace(high, high * REACH, OUTSIDE)[1:]])
 
 
-def _log_ratios(method: Growth, dense: Growth, grid: Floats) -> tuple[Floats, Floats | None]:
-    """Logarithm of cost over dense cost at each n of `grid`: as measured `[1 grid]`, and `[draws grid]`."""
-    ratio = _log_cost(method.n, method.cost[None], method.fits, grid)
-    ratio = ratio - _log_cost(dense.n, dense.cost[None], dense.fits, grid)
-    if method.drawn is None or method.drawn_fits is None or dense.drawn is None or dense.drawn_fits is None:
-        return ratio, None
-    drawn = _log_cost(method.n, method.drawn, method.drawn_fits, grid)
-    return ratio, drawn - _log_cost(dense.n, dense.drawn, dense.drawn_fits, grid)
+def _log_ratios(method: Growth, dense: Growth, low: float, high: float) -> tuple[Floats, Floats | None]:
+    """Logarithm of cost over dense cost at each n of the grid: as measured `[1 grid]`, and `[draws grid]`."""
+    (own, drawn), (other, other_drawn) = _curves(method, low, high), _curves(dense, low, high)
+    return own - other, None if drawn is None or other_drawn is None else drawn - other_drawn
+
+
+@functools.lru_cache(maxsize=8)
+def _curves(grown: Growth, low: float, high: float) -> tuple[Floats, Floats | None]:
+    """Logarithm of one cost over the grid; kept, as one dense attention is what all methods are held against."""
+    grid = _grid(low, high)
+    measured = _log_cost(grown.n, grown.cost[None], grown.fits, grid)
+    if grown.drawn is None or grown.drawn_fits is None:
+        return measured, None
+    return measured, _log_cost(grown.n, grown.drawn, grown.drawn_fits, grid)
 
 
 def _log_cost(n: Floats, cost: Floats, fits: Fits, grid: Floats) -> Floats:
@@ -114,7 +121,9 @@ def _log_cost(n: Floats, cost: Floats, fits: Fits, grid: Floats) -> Floats:
     tiny = np.finfo(float).tiny
     off = np.log(cost) - np.log(np.maximum(fits.at(n), tiny))
     weights = np.stack([np.interp(np.log(grid), np.log(n), unit) for unit in np.eye(len(n))])
-    curve: Floats = np.log(np.maximum(fits.at(grid), tiny)) + off @ weights
+    curve = fits.at(grid)
+    np.log(np.maximum(curve, tiny, out=curve), out=curve)
+    curve += off @ weights
     return curve
 
 

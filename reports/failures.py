@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-from harness.records import Status
+from harness.records import EXECUTIONS, Status, executed
 from reports.frames import NOT_RUN, Frames
 from reports.tables import TIMES
 
@@ -48,32 +49,32 @@ def failure_lines(frames: Frames) -> tuple[str, ...]:
     return (*lines, f"{waiting} of {len(tasks)} tasks not run yet") if waiting else tuple(lines)
 
 
-def why_missing(tasks: pd.DataFrame, kind: str, **place: Any) -> str:
+def why_missing(tasks: Iterable[Mapping[str, Any]], kind: str, **place: Any) -> str:
     """Why the `tasks` of one label have no figure of `kind` at `place`, in one line."""
-    asked = tasks[tasks["kind"] == kind]
-    if asked.empty:
+    asked = [task for task in tasks if task["kind"] == kind]
+    if not asked:
         return "not asked for"
-    here = asked
-    for name, value in place.items():
-        here = here[here[name] == value]
-    failed = here[~here["status"].isin([Status.DONE, NOT_RUN])]
-    if not failed.empty:
-        last = failed.iloc[-1]
+    here = [task for task in asked if all(task[name] == value for name, value in place.items())]
+    failed = [task for task in here if task["status"] not in {Status.DONE, NOT_RUN}]
+    if failed:
+        last = failed[-1]
         return f"{WORDS.get(last['status'], last['status'])}: {last['reason']}"
-    waiting = (asked["status"] == NOT_RUN).any()
-    return "not run yet" if waiting else "not measured"
+    return "not run yet" if any(task["status"] == NOT_RUN for task in asked) else "not measured"
 
 
 def _named(tasks: pd.DataFrame) -> pd.DataFrame:
     named = tasks[["label", "scale", "seed", "kind", "reason"]].copy()
     named["status"] = [WORDS.get(status, status) for status in tasks["status"]]
-    named["place"] = [_place(row) for row in tasks[["dataset", "tiling", "precision", "size"]].itertuples(index=False)]
+    named["place"] = [
+        _place(row) for row in tasks[["dataset", "tiling", "precision", "size", *EXECUTIONS]].to_dict("records")
+    ]
     return named.reset_index(drop=True)
 
 
-def _place(row: Any) -> str:
+def _place(row: Mapping[Any, Any]) -> str:
     """Size or data set of a task, and how it was run, as far as they are known."""
-    return ", ".join(str(part) for part in (row.size, row.dataset, row.tiling, row.precision) if _known(part))
+    parts = [row[name] for name in ("size", "dataset", "tiling", "precision")]
+    return ", ".join([*(str(part) for part in parts if _known(part)), *executed(row)])
 
 
 def _known(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Figures of a run as files for papers: at the width of a column, in real colours, with fonts embedded.
+"""Figures of a page as files for papers: at the width of a column, in real colours, with fonts embedded.
 
 They are drawn by the same code as those of the page, for another medium. Nothing here needs LaTeX.
 """
@@ -19,11 +19,10 @@ from matplotlib.text import Text
 
 from datasets.naming import nearest
 from harness.errors import UserError
-from harness.store import Store
-from reports.frames import Frames, load
+from reports.frames import Frames
 from reports.markup import POWER
-from reports.origin import origin
 from reports.page import page_content, write_whole
+from reports.several import called, origin
 from reports.svg import Figure, drawn_for, printed
 
 Kind = Literal["pdf", "svg", "png"]
@@ -55,29 +54,21 @@ class Kept:
     unprinted: str
 
 
-def listed(store: Store, run_id: str | None = None) -> list[tuple[str, str]]:
-    """The name and caption of each figure of a run, in the order of drawing.
-
-    Raises:
-        UserError: there is no such run.
-    """
-    found = _figures(load(store, store.run_id(run_id)), WIDTHS["column"], lambda *_: None)
-    return [(figure.name, figure.caption) for figure in found]
+def listed(frames: Frames) -> list[tuple[str, str]]:
+    """The name and caption of each figure, in the order of drawing."""
+    return [(each.name, each.caption) for each in _figures(frames, WIDTHS["column"], lambda *_: None)]
 
 
-def write_figures(
-    store: Store, file: str, names: Sequence[str] = (), width: str = "column", run_id: str | None = None
-) -> list[str]:
+def write_figures(frames: Frames, file: str, names: Sequence[str] = (), width: str = "column") -> list[str]:
     """Write figures to `file`, where `{name}` stands for the name of each; returns a sentence on every file.
 
     Without `names`, all of them. `width` is column, text, or inches.
 
     Raises:
-        UserError: no such run, figure, kind of file or width, or several figures for one file.
+        UserError: no such figure, kind of file or width, or several figures for one file.
         OSError: a file cannot be written.
     """
     kind, inches = kind_of(Path(file)), inches_of(width)
-    frames = load(store, store.run_id(run_id))
     kept: list[Kept] = []
 
     def keep(canvas: Canvas, figure: Figure) -> None:
@@ -86,7 +77,7 @@ def write_figures(
             kept.append(Kept(figure=figure, content=content, unprinted=_unprinted(canvas)))
 
     known = [figure.name for figure in _figures(frames, inches, keep)]
-    _check(names, known, str(frames.run["id"]))
+    _check(names, known, called(frames))
     if len(kept) > 1 and NAME not in file:
         raise UserError(f"{len(kept)} figures cannot share {file}: write {NAME} into its name, or name one figure")
     return [_written(each, Path(file.replace(NAME, each.figure.name))) for each in kept]
@@ -146,12 +137,12 @@ def _free(name: str, taken: Collection[str]) -> str:
     return free
 
 
-def _check(names: Sequence[str], known: Sequence[str], run_id: str) -> None:
+def _check(names: Sequence[str], known: Sequence[str], runs: str) -> None:
     for name in names:
         if name not in known:
-            raise UserError(f"run {run_id[:8]} has no figure {name!r}: {nearest(name, known)}")
+            raise UserError(f"no figure {name!r} in {runs}: {nearest(name, known)}")
     if not known:
-        raise UserError(f"run {run_id[:8]} has no figures yet")
+        raise UserError(f"no figures in {runs} yet")
 
 
 def _content(canvas: Canvas, figure: Figure, kind: Kind, told: str) -> bytes:

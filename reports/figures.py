@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -21,7 +20,7 @@ from reports.frames import Frames
 from reports.labels import place_names, shortened
 from reports.names import quality_name
 from reports.palette import Look
-from reports.quality import Quality, reference
+from reports.quality import Quality, beside
 from reports.svg import MUTED, PAGE, Figure, abreast, drawing, finished, points, series_colour
 from reports.tables import TIMES, fixed, shown
 
@@ -52,19 +51,44 @@ MARK_AREA = 62
 """In square points."""
 
 
+class _Against(NamedTuple):
+    """What scores are drawn against: a metric at a size, `place` being the machine where there are several."""
+
+    metric: str
+    size: str
+    place: str = ""
+
+    @property
+    def where(self) -> str:
+        """The machine within a sentence."""
+        return f", on {self.place}" if self.place else ""
+
+
 def quality_figures(quality: Quality, costs: list[Cost], looks: Mapping[str, Look], name: str) -> list[Figure]:
-    """PSNR-Y against forward time and against MACs, where any method has both."""
-    cost, size = reference(quality, costs)
-    if cost is None or size is None:
+    """PSNR-Y against the forward time of each machine and against MACs, where any method has both."""
+    found = beside(quality, costs)
+    if found is None:
         return []
-    both = [(metric, _places(quality, cost, size, metric)) for metric in ("forward_s", "macs")]
-    return [_trade(quality, size, metric, places, looks, f"{name}-{metric}") for metric, places in both if places]
+    both: list[tuple[_Against, Callable[[str], float | None]]] = [
+        *((_Against("forward_s", found.size, cost.machine_name), _times(cost, found.size)) for cost in found.costs),
+        (_Against("macs", found.size), lambda label: found.counted(label, "macs")),
+    ]
+    drawn = [(against, _places(quality, value, AXES[against.metric][1])) for against, value in both]
+    return [
+        _trade(quality, against, places, looks, f"{name}-{against.metric}{f'-{i}' if against.place else ''}")
+        for i, (against, places) in enumerate(drawn)
+        if places
+    ]
 
 
-def _places(quality: Quality, cost: Cost, size: str, metric: str) -> dict[str, tuple[float, float]]:
-    unit, places = AXES[metric][1], {}
+def _times(cost: Cost, size: str) -> Callable[[str], float | None]:
+    return lambda label: cost.value(label, size, "forward_s")
+
+
+def _places(quality: Quality, cost: Callable[[str], float | None], unit: float) -> dict[str, tuple[float, float]]:
+    places = {}
     for label in quality.labels:
-        value, psnr = cost.value(label, size, metric), quality.score(label, "psnr_y")
+        value, psnr = cost(label), quality.score(label, "psnr_y")
         if value and math.isfinite(psnr) and label != quality.baseline:
             places[label] = (value / unit, psnr)
     return places
@@ -72,13 +96,12 @@ def _places(quality: Quality, cost: Cost, size: str, metric: str) -> dict[str, t
 
 def _trade(
     quality: Quality,
-    size: str,
-    metric: str,
+    against: _Against,
     places: dict[str, tuple[float, float]],
     looks: Mapping[str, Look],
     name: str,
 ) -> Figure:
-    what = AXES[metric][0]
+    what = AXES[against.metric][0]
     best = standing_out({label: -psnr for label, (_, psnr) in places.items()})
     others = len(places) - len(best)
     with drawing(HEIGHT + LEGEND_ROW * legend_rows(best if others else {}, others)) as canvas:
@@ -87,11 +110,11 @@ def _trade(
         axes.set(xlabel=what, ylabel="PSNR-Y [dB]", title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
         legend(canvas, {k: k for k in (best if others else place_names(axes, places))}, looks, others)
         told = [f"{k} {places[k][1]:.2f} dB at {places[k][0]:.3g}" for k in best]
-        alt = f"PSNR-Y against {what}: " + "; ".join([*told, *others_told(others)])
-        caption = _trade_caption(quality, size, what, joined=len(front(places)) > 1) + crowd_told(
+        alt = f"PSNR-Y against {what}{against.where}: " + "; ".join([*told, *others_told(others)])
+        caption = _trade_caption(quality, against, joined=len(front(places)) > 1) + crowd_told(
             len(best), len(places), "best"
         )
-        return finished(canvas, name, name=quality_name(quality, metric), caption=caption, alt=alt)
+        return finished(canvas, name, name=quality_name(quality, against.metric), caption=caption, alt=alt)
 
 
 def front(places: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -101,9 +124,11 @@ def front(places: Mapping[str, tuple[float, float]]) -> list[str]:
     return [label for label, before in zip(ordered, reached, strict=False) if places[label][1] > before]
 
 
-def _trade_caption(quality: Quality, size: str, what: str, *, joined: bool) -> str:
-    against = what.partition(" [")[0].replace("Forward", "forward")
-    said = f"{quality.title}: PSNR-Y against {against} at {shown(size)}. Up and to the left is better."
+def _trade_caption(quality: Quality, against: _Against, *, joined: bool) -> str:
+    what = AXES[against.metric][0].partition(" [")[0].replace("Forward", "forward")
+    said = (
+        f"{quality.title}: PSNR-Y against {what} at {shown(against.size)}{against.where}. Up and to the left is better."
+    )
     said += " Dotted: the front of those that no other beats in both." if joined else ""
     if quality.baseline is None:
         return said
@@ -120,14 +145,9 @@ def _scatter(
         axes.plot(*zip(*line, strict=True), drawstyle="steps-post", **dotted)
     if crowd := [place for label, place in places.items() if label not in best]:
         axes.plot(*zip(*crowd, strict=True), **grey(), linestyle="none", marker="o", markersize=points(4.5))
-    table = pd.DataFrame([(label, *places[label]) for label in best], columns=["label", "x", "y"])
-    style: dict[str, Any] = {
-        "palette": {label: series_colour(looks[label].series) for label in best},
-        "markers": {label: looks[label].marker for label in best},
-    }
-    shape: dict[str, Any] = {"hue": "label", "style": "label", "edgecolor": PAGE}
-    shape |= {"s": points(points(MARK_AREA)), "linewidth": points(0.8)}
-    sns.scatterplot(table, x="x", y="y", legend=False, ax=axes, **shape, **style)
+    shape: dict[str, Any] = {"s": points(points(MARK_AREA)), "linewidth": points(0.8), "edgecolor": PAGE}
+    for label in best:
+        axes.scatter(*places[label], color=series_colour(looks[label].series), marker=looks[label].marker, **shape)
     axes.set_xscale("log")
     axes.margins(x=0.2, y=0.16)
     log_ticks(axes, "x")

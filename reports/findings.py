@@ -16,6 +16,8 @@ from reports.stats import Interval, ratio_interval
 from reports.tables import PERCENT, TIMES, fixed, shown, significant
 
 MOST_NAMED = 4
+MOST_LISTED = 12
+"""More methods that have something in common would fill a paragraph: the first `MOST_NAMED` stand for them."""
 
 Scored = tuple[Quality, Pairs]
 """What one table holds, and the comparisons of its networks."""
@@ -33,7 +35,7 @@ def findings(
     frames: Frames, scored: Sequence[Scored], costs: Sequence[Cost], grown: Sequence[Sequence[Growth]]
 ) -> tuple[Finding, ...]:
     """On quality, on what attention costs, on how that grows: the `grown` are the fits of each of `costs`."""
-    return (_quality(scored), _attention(frames, costs), _growth(grown))
+    return (_quality(scored), _attention(frames, costs), _growth(grown, costs))
 
 
 def _quality(scored: Sequence[Scored]) -> Finding:
@@ -104,9 +106,9 @@ def _attention(frames: Frames, costs: Sequence[Cost]) -> Finding:
 def _share(frames: Frames, cost: Cost, size: str) -> str:
     shares = {label: share for label in attending(cost) if (share := cost.share(label, size)) is not None}
     told = [f"{shares[label] * 100.0:.0f}{PERCENT} of {label}'s" for label in _extremes(shares)]
-    sentence = f"At {shown(size)} ({TIMES}{cost.scale}) attention takes {listed(told)} forward time"
+    sentence = f"At {shown(size)} ({TIMES}{cost.scale}{_on(cost)}) attention takes {listed(told)} forward time"
     doubt = [label for label in _extremes(shares) if cost.value(label, size, "converged") == 0.0]
-    caution = f" (timing of {listed(doubt)} has not converged)" if doubt else ""
+    caution = f" (timing of {_few(doubt)} has not converged)" if doubt else ""
     return sentence + caution + _fusion(frames, cost)
 
 
@@ -132,21 +134,26 @@ def _median_ratio(cost: Cost, pair: tuple[str, str], size: str) -> float:
     return plain / fused
 
 
-def _growth(grown: Sequence[Sequence[Growth]]) -> Finding:
+def _on(cost: Cost) -> str:
+    """The machine, where there are several."""
+    return f" on {cost.machine_name}" if cost.machine_name else ""
+
+
+def _growth(grown: Sequence[Sequence[Growth]], costs: Sequence[Cost]) -> Finding:
     """Of the first scale and machine with fits."""
     fitted = ((i, list(each)) for i, each in enumerate(grown) if any(g.quantity == "attention_macs" for g in each))
     number, fits = next(fitted, (0, []))
     if not fits:
         nothing = "Attention has not been measured at two sizes, so nothing can be said about how its cost grows."
         return Finding(text=nothing)
-    return Finding(text=_grows(fits), anchor=f"c{number}")
+    return Finding(text=_grows(fits, _on(costs[number]) if costs else ""), anchor=f"c{number}")
 
 
-def _grows(fits: Sequence[Growth]) -> str:
+def _grows(fits: Sequence[Growth], where: str) -> str:
     low, high = min(g.n[0] for g in fits), max(g.n[-1] for g in fits)
     sentence = f"With n = h·w from {fixed(low, 0)} to {fixed(high, 0)}, attention's MACs grow as {_by_exponent(fits)}"
     times = [g for g in fits if g.quantity == "attention_s"]
-    return f"{sentence}; its time {_times(times)}." if times else f"{sentence}; its time was not measured."
+    return f"{sentence}; its time{where} {_times(times)}." if times else f"{sentence}; its time was not measured."
 
 
 def _times(times: Sequence[Growth]) -> str:
@@ -158,7 +165,7 @@ def _times(times: Sequence[Growth]) -> str:
     for g in times:
         if g.caution:
             doubts.setdefault(g.caution, []).append(g.label)
-    open_questions = [f"undecided in {listed(labels)}: {reason}" for reason, labels in doubts.items()]
+    open_questions = [f"undecided in {_few(labels)}: {reason}" for reason, labels in doubts.items()]
     return "; ".join(([f"as {listed(told)}"] if told else []) + open_questions)
 
 
@@ -168,13 +175,20 @@ def _by_exponent(fits: Sequence[Growth]) -> str:
     for g in fits:
         if g.quantity == "attention_macs":
             alike.setdefault(f"n^{g.exponent:.2f}", []).append(g.label)
-    return listed([f"{power} in {listed(labels)}" for power, labels in alike.items()])
+    return listed([f"{power} in {_few(labels)}" for power, labels in alike.items()])
 
 
 def _extremes(values: Mapping[str, float]) -> list[str]:
     """All labels, or, where they are too many for a sentence, those of the least and the greatest value."""
     ordered = sorted(values, key=lambda label: values[label])
     return list(values) if len(values) <= MOST_NAMED else [ordered[0], ordered[-1]]
+
+
+def _few(labels: Sequence[str]) -> str:
+    """All labels, or the first and how many more where they would fill a paragraph."""
+    if len(labels) <= MOST_LISTED:
+        return listed(labels)
+    return listed([*labels[:MOST_NAMED], f"{len(labels) - MOST_NAMED} others"])
 
 
 def _within(interval: Interval | None) -> str:

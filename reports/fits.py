@@ -21,6 +21,8 @@ FEWEST_FOR_CONSTANT = 4
 """Fitting a constant beside factor and exponent needs one more size than there are unknowns."""
 
 EXPONENTS = np.arange(0.01, 3.5 + 1e-9, 0.01)
+BLOCK = 128
+"""Rows of samples that are fitted at once: several tables of exponents by rows then fit into a processor's cache."""
 LEVEL = 0.95
 OUTLYING = 0.9
 """Methods that scatter more than this share of like ones would do so for a reason of their own."""
@@ -40,8 +42,11 @@ class Fits:
 
     def at(self, n: Floats) -> Floats:
         """The curves at each n `[rows len(n)]`."""
-        power = (n / self.last) ** self.exponent[:, None]
-        return self.constant[:, None] + self.factor[:, None] * power
+        curves = np.outer(self.exponent, np.log(n / self.last))
+        np.exp(curves, out=curves)
+        curves *= self.factor[:, None]
+        curves += self.constant[:, None]
+        return curves
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,17 +71,27 @@ def offset_fits(n: Floats, cost: Floats) -> Fits:
     """For each row of `cost [rows sizes]` the `a + b n^p`, `a >= 0`, `b >= 0`, of the least relative error.
 
     Divided by the cost the model reads `1 = a u + b u g` with `u = 1 / cost`, `g = n^p`: linear in a and b for each p,
-    so that all p and all rows are solved at once from sums over sizes.
+    so that all p and all rows are solved at once from sums over sizes; `BLOCK` rows at a time stay in a fast cache.
     """
-    g, u = (n / n[-1]) ** EXPONENTS[:, None], 1.0 / cost
+    g = (n / n[-1]) ** EXPONENTS[:, None]
+    blocks = [_offset_fits(g, 1.0 / cost[start : start + BLOCK]) for start in range(0, len(cost), BLOCK)]
+    constant, factor, exponent = (np.concatenate(each) for each in zip(*blocks, strict=True))
+    return Fits(constant=constant, factor=factor, exponent=exponent, last=float(n[-1]))
+
+
+def _offset_fits(g: Floats, u: Floats) -> tuple[Floats, Floats, Floats]:
+    """Constant, factor and exponent `[rows]` of the least error among the `g [exponents sizes]`.
+
+    Where a and b solve their equations, both or the one that is not held at zero, the error is the number of sizes less
+    `a sum(u) + b sum(u g)`: the largest of these is the best.
+    """
     uu, gg, ug = (u**2).sum(axis=1), g**2 @ (u**2).T, g @ (u**2).T
     yu, yg = u.sum(axis=1), g @ u.T
     a = np.maximum((yu * gg - yg * ug) / np.maximum(uu * gg - ug**2, 1e-12 * uu * gg), 0.0)
     b = (yg - a * ug) / gg
     a, b = np.where(b < 0.0, yu / uu, a), np.maximum(b, 0.0)
-    error = a**2 * uu + b**2 * gg + 2.0 * (a * b * ug - a * yu - b * yg)
-    best, rows = error.argmin(axis=0), np.arange(len(cost))
-    return Fits(constant=a[best, rows], factor=b[best, rows], exponent=EXPONENTS[best], last=float(n[-1]))
+    best, rows = (a * yu + b * yg).argmax(axis=0), np.arange(len(u))
+    return a[best, rows], b[best, rows], EXPONENTS[best]
 
 
 def _power_fits(n: Floats, cost: Floats) -> Fits:

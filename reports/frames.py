@@ -7,22 +7,32 @@ latest attempt, or by none, and then its status is `NOT_RUN`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from harness.errors import UserError
-from harness.records import Status
+from harness.records import EXECUTIONS, Status
 from harness.store import NOT_COMPARED, Store, read_json
 
 NOT_RUN = "not_run"
 BASELINE = "bicubic"
 """The method that gains are counted from."""
 
-PLACES = ("dataset", "degradation", "tiling", "precision", "self_ensemble", "hash_seed", "size", "twin", "weights")
+PLACES = (
+    "dataset", "degradation", "tiling", "precision", "self_ensemble", "hash_seed", "size", "twin", "weights",
+    *EXECUTIONS,
+)  # fmt: skip
 """What an attempt's specification says about where and how it was made."""
+
+TOLD = (
+    "label", "scale", "seed", "method", "kind", "status", "reason", "machine_id", "cell_spec", "dataset", "tiling",
+    "precision", "size", *EXECUTIONS,
+)  # fmt: skip
+"""The columns of tasks that a row of a table may ask for."""
 
 SIZE = re.compile(r"(\d+)x(\d+)")
 
@@ -43,7 +53,7 @@ SELECT record.attempt_id, record.metric, record.value, record.status, record.rea
 FROM record
 JOIN attempt ON attempt.id = record.attempt_id
 WHERE attempt.task_key IN (SELECT task_key FROM wanted WHERE run_id = :run)
-    AND record.metric NOT IN ('learning_rate', 'step_s')
+    AND record.metric NOT IN ('learning_rate', 'step_s', 'first_step_s')
 ORDER BY record.attempt_id, record.position
 """
 
@@ -69,6 +79,14 @@ SELECT verdict.*, run.started_at, run.commit_id, run.machine_id FROM verdict JOI
 ORDER BY run.started_at, verdict.position
 """
 
+EVIDENCE = """
+SELECT attempt.id AS attempt_id, attempt.kind, attempt.spec, attempt.status, attempt.ended_at,
+    attempt.run_id AS source_run, run.grid_name
+FROM attempt
+JOIN run ON run.id = attempt.run_id
+WHERE attempt.id IN (:attempts)
+"""
+
 RUN = """
 SELECT run.*, machine.description FROM run JOIN machine ON machine.id = run.machine_id
 ORDER BY run.started_at, run.id
@@ -80,6 +98,7 @@ class Frames:
     """`tasks`, `records` and `artifacts` of one run, the protocols they were measured by, all machines, all verdicts.
 
     `records` and `artifacts` carry the columns of their task; one that answers tasks of two cells is there twice.
+    Verdicts of the newest check on each machine carry the attempts that they rest on, of whatever run, as `evidence`.
     """
 
     run: Mapping[str, Any]
@@ -90,12 +109,25 @@ class Frames:
     machines: Mapping[str, Mapping[str, Any]]
     verdicts: pd.DataFrame
 
-    @property
+    @functools.cached_property
     def labels(self) -> tuple[str, ...]:
         """The labels of methods, in the order in which the run asked for them; what counts or times all is none."""
         return tuple(
             self.tasks.loc[~self.tasks["kind"].isin(["count", "race", "benchmark"]), "label"].drop_duplicates()
         )
+
+    @functools.cached_property
+    def _by_label(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        names = [name for name in self.tasks if name in TOLD]
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for values in zip(*(self.tasks[name].tolist() for name in names), strict=True):
+            row = dict(zip(names, values, strict=True))
+            found.setdefault(row["label"], []).append(row)
+        return found
+
+    def of_label(self, label: str, scale: int) -> Sequence[Mapping[str, Any]]:
+        """The tasks of one label at one scale, as rows: tables ask this of every label, which pandas is slow at."""
+        return [row for row in self._by_label.get(label, ()) if row["scale"] == scale]
 
     def asked(self, kind: str) -> pd.DataFrame:
         """The tasks of one kind."""
@@ -128,8 +160,25 @@ def load(store: Store, run_id: str | None = None, *, pictures: bool = True) -> F
         artifacts=_with_task(store.frame(ARTIFACTS, run=run["id"] if pictures else ""), tasks),
         protocols=_protocols(attempts),
         machines={row["machine_id"]: read_json(row["description"]) for row in runs.to_dict("records")},
-        verdicts=store.frame(VERDICTS),
+        verdicts=_verdicts(store),
     )
+
+
+def _verdicts(store: Store) -> pd.DataFrame:
+    verdicts = store.frame(VERDICTS)
+    latest = verdicts["run_id"] == verdicts.groupby("machine_id")["run_id"].transform("last")
+    named = [read_json(text) if shown else [] for text, shown in zip(verdicts["attempts"], latest, strict=True)]
+    found = _attempts(store, list(dict.fromkeys(attempt for each in named for attempt in each)))
+    held = [[found[attempt] for attempt in each if attempt in found] for each in named]
+    return verdicts.assign(evidence=pd.Series(held, index=verdicts.index, dtype=object))
+
+
+def _attempts(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What is told of some attempts, by their ids."""
+    names = {f"a{number}": attempt for number, attempt in enumerate(ids)}
+    query = EVIDENCE.replace(":attempts", ", ".join(f":{name}" for name in names) or "NULL")
+    rows = store.frame(query, **names).to_dict("records")
+    return {row["attempt_id"]: {**_place_columns(row["spec"]), **{str(k): v for k, v in row.items()}} for row in rows}
 
 
 def newest(store: Store, kind: str) -> list[Frames]:

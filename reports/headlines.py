@@ -29,7 +29,7 @@ class Measured:
     raced: Sequence[Race]
     grown_raced: Grown
     harms: Sequence[Harm]
-    claims: Table | None
+    claims: Sequence[Table]
 
 
 def headlines(frames: Frames, found: Measured) -> tuple[Finding, ...]:
@@ -91,11 +91,11 @@ def _harms(harms: Sequence[Harm]) -> Iterator[Finding]:
             yield Finding(text=f"{told}and moves {further} further away, beside {harm.twins[label]}.", anchor=f"h{i}")
 
 
-def _claims(claims: Table | None) -> Iterator[Finding]:
-    """How many claims there are, and which are contradicted."""
-    if claims is None:
-        return
-    wrong = [row.head for row in claims.rows if row.entries["word"].text == "contradicted"]
-    named = [*wrong[:MOST_NAMED], *([f"{len(wrong) - MOST_NAMED} more"] if len(wrong) > MOST_NAMED else [])]
-    told = f". Contradicted on this machine: {listed(named)}." if wrong else "."
-    yield Finding(text=f"Of {claims.caption}{told}", anchor="claims")
+def _claims(claims: Sequence[Table]) -> Iterator[Finding]:
+    """How many claims there are and which are contradicted; of further machines only what came out otherwise."""
+    for i, table in enumerate(claims):
+        wrong = [row.head for row in table.rows if row.entries["word"].text == "contradicted"]
+        named = [*wrong[:MOST_NAMED], *([f"{len(wrong) - MOST_NAMED} more"] if len(wrong) > MOST_NAMED else [])]
+        what = "Contradicted there, by figures of its own" if i else "Contradicted on this machine"
+        told = f". {what}: {listed(named)}." if wrong else "."
+        yield Finding(text=f"Of {table.caption}{told}", anchor="claims")

@@ -27,6 +27,22 @@ def decoded(content: str) -> Image:
         return np.asarray(picture.convert("RGB"))
 
 
+def sides(content: str) -> tuple[int, int]:
+    """Width and height of a PNG or WebP file in base64, read off its head: a page need not decode what it holds.
+
+    The places of both numbers are those of the PNG specification, 11.2.1, and of RFC 9649 (WebP), sections 2.5 to 2.7.
+    """
+    head = base64.b64decode(content[:40])
+    if head[12:16] == b"IHDR":
+        return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+    if head[12:16] == b"VP8L":
+        packed = int.from_bytes(head[21:25], "little")
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+
+
 def encoded(image: Image, *, exact: bool = True) -> str:
     """The reverse of `decoded`; what is not `exact` is smaller and looks the same."""
     return base64.b64encode(webp(image, exact=exact)).decode()

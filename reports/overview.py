@@ -37,7 +37,9 @@ def overviews(frames: Frames, scored: Sequence[Scored]) -> list[Table]:
 def _overview(frames: Frames, group: Sequence[Scored]) -> Table:
     first = group[0][0]
     labels = [label for label in frames.labels if any(label in quality.labels for quality, _ in group)]
-    rows = [row for label in labels for row in _rows(frames, group, label)]
+    counted = frames.measured("parameters").drop_duplicates("label")
+    parameters = dict(zip(counted["label"], counted["value"], strict=True))
+    rows = [row for label in labels for row in _rows(frames, group, label, parameters.get(label))]
     caption = f"All sets at {TIMES}{first.scale}{first.variant}: tiling {first.tiling}, precision {first.precision}"
     return make_table(caption, list(_columns(group)), rows, notes=[NOTE])
 
@@ -61,21 +63,15 @@ def _key(quality: Quality, metric: str) -> str:
     return f"{quality.dataset} {metric}"
 
 
-def _rows(frames: Frames, group: Sequence[Scored], label: str) -> Iterator[Row]:
+def _rows(frames: Frames, group: Sequence[Scored], label: str, parameters: float | None) -> Iterator[Row]:
     """What was measured of `label`, and below it what papers print of the same method."""
-    entries = {"parameters": _parameters(frames, label)}
+    entries = {"parameters": scaled(parameters, MEGA, ranked=False, note="" if parameters else "not counted")}
     for quality, pairs in group:
         entries |= _measured(quality, pairs, label)
     yield Row(head=label, entries=entries)
     papers = {quality.dataset: printed(frames, quality, label) for quality, _ in group}
     if any(papers.values()):
         yield Row(head=f"{label}, {PUBLISHED}", entries=_published(group, papers))
-
-
-def _parameters(frames: Frames, label: str) -> Entry:
-    found = frames.measured("parameters")
-    values = found.loc[found["label"] == label, "value"]
-    return missing("not counted") if values.empty else scaled(float(values.iloc[0]), MEGA, ranked=False)
 
 
 def _measured(quality: Quality, pairs: Pairs, label: str) -> dict[str, Entry]:

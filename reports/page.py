@@ -18,10 +18,9 @@ from markupsafe import Markup, escape
 from harness.store import Store
 from reports.ablation import ablation_tables
 from reports.amdahl import amdahl_tables
-from reports.attempts import KINDS, groups, linked
+from reports.attempts import KINDS, evidence, groups, led, linked, shown_of
 from reports.attention import attention_maps, attention_tables
 from reports.benchmarks import benchmark_tables
-from reports.claims_table import claims_table
 from reports.controls import controls
 from reports.cost import Cost, cost_tables, costs
 from reports.crossover_table import crossings, crossover_table, references
@@ -30,8 +29,9 @@ from reports.figures import quality_figures, training_figures
 from reports.frames import NOT_RUN, Frames, load
 from reports.gallery import Beside, Embedded, pictured
 from reports.growth_figures import growth_figures
-from reports.harm import harm_maps, harm_tables, harms
+from reports.harm import Harm, harm_maps, harm_tables, harms
 from reports.headlines import Measured, headlines
+from reports.machines import claims_tables, machine_names, on_machine
 from reports.merged import measured_on
 from reports.overview import overviews
 from reports.pair_tables import pairs_table
@@ -95,15 +95,17 @@ def page_content(frames: Frames) -> dict[str, Any]:
     raced = races(frames)
     grown_raced = [growths(race.cost) for race in raced]
     look = looks(tuple(dict.fromkeys((*frames.labels, *(label for race in raced for label in race.labels)))))
-    paired, index, claims = list(zip(scored, pairs, strict=True)), groups(frames), claims_table(frames)
+    paired, index, claims = list(zip(scored, pairs, strict=True)), groups(frames), claims_tables(frames)
+    behind = {key: evidence(on_machine(frames, key)) for key in claims}
+    harmed = harms(frames)
     measured = Measured(
         scored=paired,
         costs=profiled,
         grown=grown,
         raced=raced,
         grown_raced=grown_raced,
-        harms=harms(frames),
-        claims=claims,
+        harms=harmed,
+        claims=list(claims.values()),
     )
     content = {
         "run": frames.run,
@@ -117,10 +119,11 @@ def page_content(frames: Frames) -> dict[str, Any]:
             _race_part(frames, race, fits, f"a{i}", look)
             for i, (race, fits) in enumerate(zip(raced, grown_raced, strict=True))
         ],
-        "claims": claims,
+        "claims": [led(table, behind[key]) for key, table in claims.items()],
+        "evidence": [group for key, table in claims.items() for group in shown_of(table, behind[key])],
         "benchmarks": benchmark_tables(frames),
         "training": training_figures(frames, look, "t"),
-        "harm": _harm(frames),
+        "harm": _harm(frames, harmed),
         "attention": {"tables": attention_tables(frames), "maps": attention_maps(frames)},
         "failures": failures(frames).to_dict("records"),
         "not_run": not_run(frames).to_dict("records"),
@@ -144,10 +147,9 @@ def _quality_part(
     }
 
 
-def _harm(frames: Frames) -> dict[str, Any]:
+def _harm(frames: Frames, harmed: list[Harm]) -> dict[str, Any]:
     parts = [
-        {"title": each.title, "anchor": f"h{i}", "tables": harm_tables(frames, each)}
-        for i, each in enumerate(harms(frames))
+        {"title": each.title, "anchor": f"h{i}", "tables": harm_tables(frames, each)} for i, each in enumerate(harmed)
     ]
     return {"parts": parts, "maps": harm_maps(frames)}
 
@@ -185,9 +187,8 @@ def _roofline(frames: Frames, race: Race, look: Any, name: str) -> dict[str, Any
 
 
 def _place(frames: Frames, cost: Cost) -> str:
-    machine, session = frames.machines[cost.machine], frames.protocols[cost.comparable].get("session")
-    place = str(machine.get("gpu") or machine.get("cpu") or "unnamed machine")
-    return f"{place} ({session})" if session else place
+    place, session = machine_names(frames)[cost.machine], frames.protocols[cost.comparable].get("session")
+    return f"{place} ({session})" if session and not place.endswith(f"({session})") else place
 
 
 def _grown_part(cost: Cost, grown: list[Growth], found: Any, look: Any, name: str) -> dict[str, Any]:

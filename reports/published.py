@@ -49,8 +49,7 @@ def printed(frames: Frames, quality: Quality, label: str) -> dict[str, float]:
 
 def _rows(frames: Frames, quality: Quality, label: str, plus: str) -> Iterator[Row]:
     """A row for each pair of figures that is printed of this method, with all places where it is."""
-    cells = frames.tasks[(frames.tasks["scale"] == quality.scale) & (frames.tasks["label"] == label)]
-    spec = cells.iloc[0]["cell_spec"]
+    spec = frames.of_label(label, quality.scale)[0]["cell_spec"]
     places: dict[tuple[float, float | None], list[str]] = {}
     for score in _scores(frames.run["published"], spec, plus):
         if (score["scale"], score["dataset"]) == (quality.scale, quality.dataset):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from reports.cost import Cost, common_size
-from reports.frames import BASELINE, Frames
+from reports.cost import Cost, common_sizes
+from reports.frames import BASELINE, Frames, positions
 from reports.stats import Interval, mean_interval
 from reports.tables import TIMES
 
@@ -44,7 +45,7 @@ class Quality:
         """Data set and scale in words, and the degradation and self-ensemble where they are not the usual ones."""
         return f"{self.dataset} {TIMES}{self.scale}{self.variant}"
 
-    @property
+    @functools.cached_property
     def ranking(self) -> tuple[str, ...]:
         """The networks that were scored on every image, best first; the baseline is none."""
         complete = [label for label in self.labels if self.complete(label) and label != self.baseline]
@@ -56,8 +57,14 @@ class Quality:
 
     def score(self, label: str, column: str) -> float:
         """One figure of `scores`."""
-        value: Any = self.scores.loc[label, column]
-        return float(value)
+        return self._scores[label][column]
+
+    @functools.cached_property
+    def _scores(self) -> Mapping[str, Mapping[str, float]]:
+        """`scores` by label: a page asks for thousands of them one by one, which pandas is slow at."""
+        columns = [str(name) for name in self.scores]
+        rows = zip(self.scores.index, self.scores.to_numpy(float).tolist(), strict=True)
+        return {str(label): dict(zip(columns, row, strict=True)) for label, row in rows}
 
     def difference(self, label: str, other: str) -> tuple[float, Interval | None]:
         """Mean PSNR-Y of `label` minus that of `other`, paired by image, with its interval over images."""
@@ -122,8 +129,39 @@ def _spread(values: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return values.where(np.isfinite(values)).groupby(by).std()
 
 
-def reference(quality: Quality, costs: list[Cost]) -> tuple[Cost | None, str | None]:
-    """The costs that go beside `quality`: same scale, same precision where there is one, most methods; and the size."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Beside:
+    """The costs that go beside scores, of each machine those that fit best, and a `size` that all of them have."""
+
+    costs: tuple[Cost, ...]
+    size: str
+
+    def counted(self, label: str, metric: str) -> float | None:
+        """One figure that no machine changes, or None."""
+        values = (cost.value(label, self.size, metric) for cost in self.costs)
+        return next((value for value in values if value is not None), None)
+
+    def timed(self, label: str) -> Cost:
+        """Those of the first machine that timed `label`; of the first where none did."""
+        having = (cost for cost in self.costs if cost.value(label, self.size, "forward_s") is not None)
+        return next(having, self.costs[0])
+
+
+def beside(quality: Quality, costs: Sequence[Cost]) -> Beside | None:
+    """Costs at the scale of `quality`, in its precision where there are such, the machine with most methods first.
+
+    Machines without a size that the others have as well are left out; None where no size is left.
+    """
     fitting = [cost for cost in costs if cost.scale == quality.scale]
     fitting.sort(key=lambda cost: (cost.precision == quality.precision, len(cost.labels)), reverse=True)
-    return (fitting[0], common_size(fitting[0])) if fitting else (None, None)
+    by_machine: dict[str, Cost] = {}
+    for cost in fitting:
+        if cost.precision == fitting[0].precision:
+            by_machine.setdefault(cost.machine, cost)
+    chosen: list[Cost] = []
+    sizes: frozenset[str] = frozenset()
+    for cost in by_machine.values():
+        shared = common_sizes(cost) & sizes if chosen else common_sizes(cost)
+        if shared:
+            chosen, sizes = [*chosen, cost], shared
+    return Beside(costs=tuple(chosen), size=max(sizes, key=positions)) if chosen else None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.records import executed
 from reports.cost import Cost
 from reports.frames import Frames, positions
 from reports.noise import floor
@@ -170,7 +171,7 @@ def _race(frames: Frames, group: pd.DataFrame) -> Race:
     return Race(
         mode=str(protocol["mode"]),
         batch=int(protocol["batch"]),
-        way=", ".join([protocol["mode"], f"batch {protocol['batch']}", *_tiling(protocol)]),
+        way=", ".join([protocol["mode"], f"batch {protocol['batch']}", *_tiling(protocol), *executed(protocol)]),
         scale=int(protocol["scale"]),
         comparable=str(first["comparable"]),
         labels=tuple(dict.fromkeys(named.values())),

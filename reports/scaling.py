@@ -7,10 +7,10 @@ such a line takes for a small exponent, so times are fitted as `a + b n^p` with 
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from reports.cost import Cost
 from reports.fits import FEWEST_FOR_CONSTANT, Fits, Scatter, fitted, power_fit, redrawn, scatter_of, widened
@@ -34,12 +34,12 @@ TIMES_NOTE = (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Growth:
     """How one quantity of one method grows over `n`: exponent with interval, and the local one of the last octave.
 
     `fits` is the curve through `cost`. Of times, `drawn [draws sizes]` is what might have come out instead and
-    `drawn_fits` the curves through that; counts are exact and have none.
+    `drawn_fits` the curves through that; counts are exact and have none. One is equal to itself alone.
     """
 
     label: str
@@ -80,9 +80,9 @@ def growths(cost: Cost) -> list[Growth]:
 
 def attending(cost: Cost) -> list[str]:
     """The labels in whose networks attention was found."""
-    figures = cost.figures.reindex(columns=["attention_s", "attention_macs"]).fillna(0.0)
-    cost_of_attention = figures.max(axis=1).groupby(level="label", sort=False).max()
-    return [str(label) for label, value in cost_of_attention.items() if value > 0.0]
+    spent = ("attention_s", "attention_macs")
+    some = {k for (k, _), held in cost.places.items() if any(held.get(each, 0.0) > 0.0 for each in spent)}
+    return [label for label in cost.labels if label in some]
 
 
 def growth(cost: Cost, label: str, quantity: str, scatters: Sequence[Scatter] = ()) -> Growth | None:
@@ -90,10 +90,9 @@ def growth(cost: Cost, label: str, quantity: str, scatters: Sequence[Scatter] = 
 
     `scatters` are those of all methods that were timed beside it, see `reports.fits.widened`.
     """
-    series = _series(cost, label, quantity)
-    if len(series) < 2:  # noqa: PLR2004 - a slope needs two points
+    n, values = _series(cost, label, quantity)
+    if len(n) < 2:  # noqa: PLR2004 - a slope needs two points
         return None
-    n, values = _arrays(series)
     return _timed(cost, label, n, values, scatters) if quantity == TIME else _counted(label, quantity, n, values)
 
 
@@ -134,11 +133,7 @@ def _timed(cost: Cost, label: str, n: Floats, values: Floats, scatters: Sequence
 
 
 def _timing_scatter(cost: Cost, label: str) -> Scatter:
-    return scatter_of(*_arrays(_series(cost, label, TIME)))
-
-
-def _arrays(series: pd.Series[float]) -> tuple[Floats, Floats]:
-    return np.array(series.index, dtype=np.float64), np.array(series, dtype=np.float64)
+    return scatter_of(*_series(cost, label, TIME))
 
 
 def local_exponent(n: Floats, cost: Floats) -> float:
@@ -182,19 +177,17 @@ def _entries(grown: Growth) -> dict[str, Entry]:
     }
 
 
-def _series(cost: Cost, label: str, quantity: str) -> pd.Series[float]:
-    """One quantity of one method by n, smallest first; zeros, which have no logarithm, are left out.
+def _series(cost: Cost, label: str, quantity: str) -> tuple[Floats, Floats]:
+    """One quantity of one method: n, smallest first, and its figures; zeros, which have no logarithm, are left out.
 
     Sizes of one n, such as 24x96 and 48x48, are one point: their median.
     """
-    if quantity not in cost.figures:
-        return pd.Series(dtype=float)
-    figures: pd.Series[float] = cost.figures[quantity]
-    if label not in figures.index.get_level_values("label"):
-        return pd.Series(dtype=float)
-    series = figures.xs(label, level="label").dropna()
-    series = series[series > 0.0]
-    return series.groupby(series.index.map(positions)).median().sort_index()
+    by_n: dict[int, list[float]] = {}
+    for size in cost.sizes:
+        value = cost.value(label, size, quantity)
+        if value is not None and value > 0.0:
+            by_n.setdefault(positions(size), []).append(value)
+    return np.array(list(by_n), dtype=np.float64), np.array([statistics.median(each) for each in by_n.values()])
 
 
 def _samples(cost: Cost, label: str, n: int) -> Floats:

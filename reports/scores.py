@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-
-import pandas as pd
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from harness.records import METRICS
 from reports.cost import Cost
@@ -14,7 +13,7 @@ from reports.failures import why_missing
 from reports.frames import BASELINE, Frames
 from reports.pair_tables import against_best
 from reports.pairs import Pairs
-from reports.quality import SCORES, Quality, reference
+from reports.quality import SCORES, Beside, Quality, beside
 from reports.tables import (
     PERCENT,
     Column,
@@ -47,31 +46,45 @@ COLUMNS = (
     Column(key="behind", title="Against the best", unit="dB"),
     Column(key="draws", title="Spread over hash draws", unit="dB"),
 )
+Tasks = Sequence[Mapping[str, Any]]
+"""The tasks of one label."""
+TIMED = "forward_s"
 UNITS = {"parameters": 1e6, "macs": 1e9, "forward_s": 1e-3}
 
 
 def quality_table(frames: Frames, quality: Quality, costs: list[Cost], pairs: Pairs) -> Table:
     """Every method asked for at this scale, with its cost at the largest size that all of them have."""
-    cost, size = reference(quality, costs)
-    tasks = frames.tasks[frames.tasks["scale"] == quality.scale]
-    rows = [
-        _row(label, quality, cost, size, tasks[tasks["label"] == label], pairs)
-        for label in frames.labels
-        if (tasks["label"] == label).any()
-    ]
+    found = beside(quality, costs)
+    columns = [each for column in COLUMNS for each in _by_machine(column, found)]
+    asked = {label: frames.of_label(label, quality.scale) for label in frames.labels}
+    rows = [_row(label, quality, found, tasks, pairs) for label, tasks in asked.items() if tasks]
     notes = [_measured_how(frames.protocols[quality.comparable])]
-    if size:
-        notes.append(f"MACs and forward time of one image of {shown(size)} low-resolution pixels.")
+    if found:
+        where = f", on {found.costs[0].machine_name}" if len(found.costs) == 1 and found.costs[0].machine_name else ""
+        notes.append(f"MACs and forward time of one image of {shown(found.size)} low-resolution pixels{where}.")
     caption = f"{quality.title}: tiling {quality.tiling}, precision {quality.precision}"
-    return make_table(caption, COLUMNS, rows, notes=notes, protocol=quality.comparable)
+    return make_table(caption, columns, rows, notes=notes, protocol=quality.comparable)
+
+
+def _by_machine(column: Column, found: Beside | None) -> list[Column]:
+    """`column`, but one of time for each machine: times of two machines are never ranked together."""
+    if column.key != TIMED or found is None or len(found.costs) == 1:
+        return [column]
+    titles = {_key(cost): f"{column.title}, {cost.machine_name}" for cost in found.costs}
+    return [dataclasses.replace(column, key=key, title=title) for key, title in titles.items()]
+
+
+def _key(cost: Cost) -> str:
+    """Of the column of time of one machine, where there are several."""
+    return f"{TIMED} {cost.machine}"
 
 
 def _measured_how(protocol: Mapping[str, object]) -> str:
     return "Measured with " + ", ".join(f"{name} {text}" for name, text in described(protocol)) + "."
 
 
-def _row(label: str, quality: Quality, cost: Cost | None, size: str | None, tasks: pd.DataFrame, pairs: Pairs) -> Row:
-    entries = {key: _cost_entry(label, key, cost, size, tasks) for key in UNITS}
+def _row(label: str, quality: Quality, found: Beside | None, tasks: Tasks, pairs: Pairs) -> Row:
+    entries = _cost_entries(label, found, tasks)
     if label in quality.labels:
         note = _coverage(label, quality, tasks)
         entries |= _score_entries(label, quality) | _gain(label, quality)
@@ -82,18 +95,36 @@ def _row(label: str, quality: Quality, cost: Cost | None, size: str | None, task
     return Row(head=label, entries=entries | absent)
 
 
-def _cost_entry(label: str, key: str, cost: Cost | None, size: str | None, tasks: pd.DataFrame) -> Entry:
-    """A cost of a network; the baseline is none, so its cost does not compete."""
-    baseline = bool((tasks["method"] == BASELINE).all())
-    value = cost.value(label, size, key) if cost is not None and size is not None else None
+def _cost_entries(label: str, found: Beside | None, tasks: Tasks) -> dict[str, Entry]:
+    """Costs of a network; times are those of each machine, what is counted is the same on all."""
+    if found is None:
+        return {key: _cost_entry(None, key, tasks) for key in UNITS}
+    entries = {key: _cost_entry(found.counted(label, key), key, tasks, found.size) for key in UNITS if key != TIMED}
+    several = len(found.costs) > 1
+    for cost in found.costs:
+        value, elsewhere = cost.value(label, found.size, TIMED), several and label not in cost.labels
+        timed = _cost_entry(value, TIMED, tasks, found.size)
+        entries[_key(cost) if several else TIMED] = missing(ELSEWHERE) if elsewhere and _network(tasks) else timed
+    return entries
+
+
+ELSEWHERE = "not profiled on this machine"
+
+
+def _cost_entry(value: float | None, key: str, tasks: Tasks, size: str | None = None) -> Entry:
+    """The baseline is no network, so its cost does not compete."""
     if value is None:
-        return missing("not a network" if baseline else why_missing(tasks, "profile", size=size))
-    return scaled(value, UNITS[key], ranked=not baseline)
+        return missing(why_missing(tasks, "profile", size=size) if _network(tasks) else "not a network")
+    return scaled(value, UNITS[key], ranked=_network(tasks))
 
 
-def _coverage(label: str, quality: Quality, tasks: pd.DataFrame) -> str:
+def _network(tasks: Tasks) -> bool:
+    return any(task["method"] != BASELINE for task in tasks)
+
+
+def _coverage(label: str, quality: Quality, tasks: Tasks) -> str:
     """What of this label's figures is not there yet."""
-    seeds, asked = round(quality.score(label, "seeds")), tasks["seed"].nunique()
+    seeds, asked = round(quality.score(label, "seeds")), len({task["seed"] for task in tasks})
     notes = [f"mean of {seeds} of {asked} seeds"] if seeds < asked else []
     if not quality.complete(label):
         scored = round(quality.score(label, "images"))

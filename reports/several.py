@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from harness.errors import UserError
 from harness.options import STORE_FILE
 from harness.store import Store
 from reports.frames import Frames, load
+from reports.provenance import runs_of
 
 SHORTEST = 4
 """Digits of a run's id that a name has at least."""
@@ -41,6 +43,17 @@ def run_of(address: str) -> Frames:
         return load(store, store.run_id(run_id or None))
     finally:
         store.close()
+
+
+def origin(frames: Frames) -> str:
+    """Where what is written comes from, on one line: grid, run, day and commit of each run."""
+    return f"nlbench: {'; '.join(map(_origin, runs_of(frames)))}"
+
+
+def called(frames: Frames) -> str:
+    """The runs by the beginnings of their ids, within a sentence."""
+    ids = [str(run["id"])[:8] for run in runs_of(frames)]
+    return f"run{'s' if len(ids) > 1 else ''} {', '.join(ids)}"
 
 
 def names_of(frames: Sequence[Frames]) -> tuple[str, ...]:
@@ -89,3 +102,11 @@ def checked_names(names: Sequence[str], count: int) -> tuple[str, ...]:
 
 def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _origin(run: Mapping[str, Any]) -> str:
+    """Of one run, behind its name where it has one."""
+    commit = f"commit {str(run['commit_id'])[:12]}{' with uncommitted changes' if run['dirty'] else ''}"
+    grid = " ".join(re.split(r"\s+", str(run["grid_name"])))
+    told = f"{grid}, run {str(run['id'])[:12]}, started {str(run['started_at'])[:10]}, {commit}"
+    return f"{run['name']}: {told}" if run.get("name") else told

@@ -19,6 +19,7 @@ from typing import Any
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import get_named_colors_mapping
 from matplotlib.figure import Figure as Canvas
 
@@ -42,6 +43,7 @@ STYLE: dict[Any, Any] = sns.axes_style("ticks") | {
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
+    "axes.titley": 1.0,  # nothing stands above our axes, but Matplotlib would take long to see it
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
@@ -79,6 +81,8 @@ SCALED = (
 )
 """Sizes of the style that shrink and grow with the medium."""
 
+DPI = 72
+"""What SVG counts in: points."""
 WIDTH = 4.4
 """Inches, 72 points each: a figure that shrinks to a phone keeps its text readable."""
 MOST_ABREAST, ALMOST = 3, 0.1
@@ -200,9 +204,7 @@ def finished(canvas: Canvas, ids: str, *, name: str, caption: str, alt: str) -> 
 
 def inlined(canvas: Canvas, name: str, alt: str) -> str:
     """The SVG of `canvas`, its identifiers prefixed by `name`, which must be the only one of its page."""
-    stream = io.StringIO()
-    canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = stream.getvalue()
+    text = _svg(canvas)
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>|<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
     body = _with_page_colours(_with_own_identifiers(body, name))
@@ -210,6 +212,19 @@ def inlined(canvas: Canvas, name: str, alt: str) -> str:
     assert view_box is not None
     head = f'<svg {view_box[0]} role="img" aria-label="{html.escape(alt)}" xmlns:xlink="http://www.w3.org/1999/xlink">'
     return re.sub(r"^<svg[^>]*>", lambda _: head, body)
+
+
+def _svg(canvas: Canvas) -> str:
+    """What `canvas.savefig` writes, in half the time: that draws all twice, the first time for the layout alone."""
+    target: Any = FigureCanvasSVG(canvas)
+    canvas.set_dpi(DPI)
+    layout = canvas.get_layout_engine()
+    if layout is not None:
+        layout.execute(canvas)
+        canvas.set_layout_engine("none")
+    stream = io.StringIO()
+    target.print_svg(stream, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return stream.getvalue()
 
 
 def _with_own_identifiers(svg: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The tables of a run's page by name, as Markdown, LaTeX and CSV, for papers and notes."""
+"""The tables of a page by name, as Markdown, LaTeX and CSV, for papers and notes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from datasets.naming import nearest
 from harness.errors import UserError
-from harness.store import Store
-from reports.frames import load
+from reports.frames import Frames
 from reports.latex import NEEDS, label_of, latex
 from reports.markup import csv, markdown
 from reports.markup import escaped as escaped_markdown
-from reports.origin import origin
 from reports.page import page_content
+from reports.several import called, origin
 from reports.tables import Table
 
 Form = Literal["csv", "md", "tex"]
@@ -36,27 +35,26 @@ class Placed(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """Tables of a run in the order of its page, and where they come from; `whole` if they are all."""
+    """Tables in the order of their page, and where they come from; `whole` if they are all."""
 
     tables: Sequence[Placed]
     origin: str
     whole: bool
 
 
-def choose(store: Store, names: Sequence[str] = (), run_id: str | None = None) -> Chosen:
-    """The tables of `names`, or all without any; `run_id` is the beginning of one, that of the newest without it.
+def choose(frames: Frames, names: Sequence[str] = ()) -> Chosen:
+    """The tables of `names`, or all without any.
 
     Raises:
-        UserError: no such run or table, or a run without tables.
+        UserError: there is no such table, or none at all.
     """
-    frames = load(store, store.run_id(run_id))
-    found, run = placed_tables(page_content(frames)), str(frames.run["id"])[:8]
+    found, runs = placed_tables(page_content(frames)), called(frames)
     known = {each.name for each in found}
     for name in names:
         if name not in known:
-            raise UserError(f"run {run} has no table {name!r}: {nearest(name, known)}")
+            raise UserError(f"no table {name!r} in {runs}: {nearest(name, known)}")
     if not found:
-        raise UserError(f"run {run} has no tables yet")
+        raise UserError(f"no tables in {runs} yet")
     chosen = [each for each in found if not names or each.name in names]
     return Chosen(tables=chosen, origin=origin(frames), whole=not names)
 

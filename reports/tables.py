@@ -91,10 +91,14 @@ def make_table(
     kept = tuple(c for c in columns if c.words or any(row.entries[c.key].value is not None for row in rows))
     marks = {column.key: ranks([row.entries[column.key] for row in rows], column.better) for column in kept}
     marked = tuple(
-        dataclasses.replace(row, entries={k: dataclasses.replace(row.entries[k], rank=marks[k][i]) for k in marks})
+        dataclasses.replace(row, entries={k: _marked(row.entries[k], marks[k][i]) for k in marks})
         for i, row in enumerate(rows)
     )
     return Table(caption=caption, columns=kept, rows=marked, notes=tuple(notes), protocol=protocol, head=head)
+
+
+def _marked(entry: Entry, rank: Rank) -> Entry:
+    return dataclasses.replace(entry, rank=rank) if rank else entry
 
 
 def ranks(entries: Sequence[Entry], better: Literal["higher", "lower"] | None) -> list[Rank]:

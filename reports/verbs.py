@@ -27,6 +27,7 @@ from harness.options import (
 
 if TYPE_CHECKING:
     from harness.store import Store
+    from reports.frames import Frames
     from reports.page import Summary
 
 
@@ -62,21 +63,17 @@ def report(  # noqa: PLR0913 - options of a command, not arguments of a function
     methods: Methods = False,
 ) -> None:
     """Write the page of a run, or of several side by side, from the store alone."""
-    from reports.merged import merged  # noqa: PLC0415 - pandas takes a second
     from reports.page import write_page  # noqa: PLC0415 - drawing libraries take a second
-    from reports.several import chosen  # noqa: PLC0415
 
     if page and folder:
         raise UserError("a report is one file (--page) or a folder (--folder), not both")
-    alone = others and not (run_ids or store or (out / STORE_FILE).is_file())
-    opened = None if alone else existing_store(out, store)
-    frames = merged(chosen(opened, run_ids or (), others or ()), names or ())
+    frames = _asked(out, store, run_ids, others, names)
     path = folder / "index.html" if folder else page or out / "report.html"
     _tell(write_page(frames, path, beside=folder is not None))
     if methods:
         from reports.method_pages import method_pages  # noqa: PLC0415
 
-        written = method_pages(frames, out / "methods")
+        written = method_pages(frames, out / "methods", path)
         console().print(f"Methods: {written[-1]}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -94,49 +91,56 @@ def export(
     _say(exporting.export(existing_store(out, store), file, chosen, run_id))
 
 
-def table(
-    names: TableNames = None,
+def table(  # noqa: PLR0913 - options of a command, not arguments of a function
+    tables: TableNames = None,
     out: Out = DEFAULT_OUT,
     store: StoreUrl = None,
     to: TableFile = None,
     form: TableFormat = None,
-    run_id: RunId = None,
+    *,
+    run_ids: RunIds = None,
+    others: Others = None,
+    names: Names = None,
 ) -> None:
     """Print tables of the page, or write them as Markdown, LaTeX or CSV; without a name, list what there are."""
     from reports import table_files, terminal  # noqa: PLC0415 - drawing libraries take a second
     from reports.page import write_whole  # noqa: PLC0415
 
-    asked = table_files.form_of(to, form)
-    chosen = table_files.choose(existing_store(out, store), names or (), run_id)
-    if asked is None:
+    told = table_files.form_of(to, form)
+    chosen = table_files.choose(_asked(out, store, run_ids, others, names), tables or ())
+    if told is None:
         own = console()
         named = [(each.name, each.table.caption) for each in chosen.tables]
-        own.print(terminal.tables_shown(chosen, own) if names else terminal.listing(named))
+        own.print(terminal.tables_shown(chosen, own) if tables else terminal.listing(named))
     elif to is None:
-        typer.echo(table_files.written(chosen, asked), nl=False)
+        typer.echo(table_files.written(chosen, told), nl=False)
     else:
-        write_whole(to, table_files.written(chosen, asked))
+        write_whole(to, table_files.written(chosen, told))
         _say(f"{len(chosen.tables)} table{'s' if len(chosen.tables) > 1 else ''} written to {to}")
 
 
-def figure(
-    names: FigureNames = None,
+def figure(  # noqa: PLR0913 - options of a command, not arguments of a function
+    figures: FigureNames = None,
     out: Out = DEFAULT_OUT,
     store: StoreUrl = None,
     to: FigureFile = None,
     width: Width = "column",
-    run_id: RunId = None,
+    *,
+    run_ids: RunIds = None,
+    others: Others = None,
+    names: Names = None,
 ) -> None:
     """Write figures of the page for a paper, as PDF, SVG or PNG; without a name, list what there are."""
     from reports import figure_files, terminal  # noqa: PLC0415 - drawing libraries take a second
 
-    if to is not None:
-        for line in figure_files.write_figures(existing_store(out, store), to, names or (), width, run_id):
-            _say(line)
-    elif names:
-        raise UserError(f"say where to write {', '.join(names)}: --to FILE.pdf, .svg or .png")
-    else:
-        console().print(terminal.listing(figure_files.listed(existing_store(out, store), run_id)))
+    if figures and to is None:
+        raise UserError(f"say where to write {', '.join(figures)}: --to FILE.pdf, .svg or .png")
+    frames = _asked(out, store, run_ids, others, names)
+    if to is None:
+        console().print(terminal.listing(figure_files.listed(frames)))
+        return
+    for line in figure_files.write_figures(frames, to, figures or (), width):
+        _say(line)
 
 
 def show(file: Annotated[Path, typer.Argument(help="A baseline file.")]) -> None:
@@ -144,6 +148,22 @@ def show(file: Annotated[Path, typer.Argument(help="A baseline file.")]) -> None
     from reports import baseline as baselines  # noqa: PLC0415
 
     console().print(baselines.table(baselines.read(file)))
+
+
+def _asked(
+    out: Path, store: str | None, run_ids: list[str] | None, others: list[str] | None, names: list[str] | None
+) -> Frames:
+    """The runs that options name, as one; other stores stand alone where there is none of our own.
+
+    Raises:
+        UserError: there is no such run or store, or names do not fit the runs.
+    """
+    from reports.merged import merged  # noqa: PLC0415 - pandas takes a second
+    from reports.several import chosen  # noqa: PLC0415
+
+    alone = others and not (run_ids or store or (out / STORE_FILE).is_file())
+    opened = None if alone else existing_store(out, store)
+    return merged(chosen(opened, run_ids or (), others or ()), names or ())
 
 
 def _say(line: str) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from harness.grid_tables import Scalar
 from methods import load_weights
+from methods.bucketed import BucketedAttention, BucketRecipe
+from methods.foreign import ForeignMethod
 from methods.interface import RELEASED, UnavailableError
 
 
@@ -127,3 +129,18 @@ SLOW_TO_START = Plugin("counted", _hang_when_counted)
 CHATTERS = Plugin("chatters", _chatter)
 SLOW = Plugin("slow", _slow)
 NOT_A_METHOD = 3
+
+
+class Disagreeing(BucketedAttention):
+    """Fused, it gives a hundredth more than written out."""
+
+    def _windowed(self, x: Tensor, values: Tensor) -> Tensor:
+        return 1.01 * super()._windowed(x, values)
+
+
+def _disagreeing(scale: int, **settings: Scalar) -> nn.Module:
+    attention = Disagreeing(3, BucketRecipe(reduction=1, chunk_size=8, backend=str(settings["backend"])))
+    return nn.Sequential(attention, Tiny(scale, lambda y: y))
+
+
+DISAGREES = ForeignMethod(name="disagrees", title="Disagrees", network=_disagreeing, defaults={"backend": "fused"})

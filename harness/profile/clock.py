@@ -31,12 +31,13 @@ class Timing:
 
 
 def time_forward(
-    network: nn.Module, forward: Callable[[], None], device: str, *, warm_up_s: float, budget_s: float
+    network: nn.Module | None, forward: Callable[[], None], device: str, *, warm_up_s: float, budget_s: float
 ) -> Timing:
     """Time `forward` in batches of three until the median is known to 2 % or `budget_s` seconds are spent.
 
-    Warm-up lasts at least `warm_up_s` and two calls. On a GPU the stopwatches are events on the current stream, read
-    after one synchronization for each batch of samples, so that measuring does not stall what is measured.
+    Inside `network`, if it is given, attention is timed. Warm-up lasts at least `warm_up_s` and two calls. On a GPU the
+    stopwatches are events on the current stream, read after one synchronization for each batch of samples, so that
+    measuring does not stall what is measured.
     """
     stopwatch = stopwatch_of(device)
     first = first_call(forward, stopwatch)
@@ -44,7 +45,7 @@ def time_forward(
     forwards: list[float] = []
     attentions: list[float] = []
     deadline = time.perf_counter() + budget_s
-    with hooked(network, stopwatch):
+    with contextlib.nullcontext() if network is None else hooked(network, stopwatch):
         while not (done := converged(forwards)) and _goes_on(len(forwards), deadline):
             for _ in range(BATCH):
                 stopwatch.start("forward")

@@ -3,4 +3,4 @@
 from methods.published import Method
 from methods.trunks import ResidualTrunk
 
-METHOD = Method(name="edsr", title="EDSR", trunk=ResidualTrunk())
+METHOD = Method(name="edsr", title="EDSR", trunk=ResidualTrunk(), execution=frozenset())

@@ -14,12 +14,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from methods.interface import Carry, Conv2d, Look, NonLocal, feature_map, full_precision, reduced, tokens, tokens_asked
+from methods.enlca.fused import FEATURE_FLOOR, NORM_FLOOR, kernel_attention_map
+from methods.interface import (
+    BACKENDS,
+    Carry,
+    Conv2d,
+    Look,
+    NonLocal,
+    feature_map,
+    full_precision,
+    reduced,
+    tokens,
+    tokens_asked,
+)
 from methods.parts import Sizes
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
-from methods.settings import choice, require_positive
+from methods.settings import choice, require_choice, require_positive
 
-NORM_FLOOR, FEATURE_FLOOR, RATIO_FLOOR = 5e-5, 1e-4, 1e-6
+RATIO_FLOOR = 1e-6
 RELEVANT, IRRELEVANT = slice(0, 15), slice(50, 65)
 """Ranks, from the largest score, of the keys a query should be close to and far from."""
 MARGIN = 1.0
@@ -31,6 +43,7 @@ class KernelRecipe:
 
     From the share `contrastive_from` of a training on, `contrastive_weight` times the contrastive loss joins the loss;
     weight 0 leaves it out. Every `redraw_every` training steps the projection is drawn anew; 0: never.
+    `backend` "plain" writes every step out; "fused" gives the same in blocks (`methods.enlca.fused`).
     """
 
     fuse: Fuse = choice(FUSES, keep=("res_scale",), default=ResidualAdd())
@@ -40,9 +53,11 @@ class KernelRecipe:
     contrastive_weight: float = 1e-3
     contrastive_from: float = 0.1
     redraw_every: int = 640
+    backend: str = "plain"
 
     def __post_init__(self) -> None:
         require_positive(self, "reduction", "n_features")
+        require_choice("backend", self.backend, BACKENDS)
         for name in ("contrastive_weight", "contrastive_from", "redraw_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
@@ -81,18 +96,31 @@ class KernelAttention(NonLocal):
         Raises:
             ValueError: in training, too few positions for the contrastive loss.
         """
+        merged = self._written_out(x) if self.recipe.backend == "plain" else self._on_maps(x)
+        return self.recipe.fuse.fuse(self.layers, x, merged)
+
+    def _written_out(self, x: Tensor) -> Tensor:
         query, key = self.matches(x)
-        self.contrastive_loss = contrastive_loss(query, key) if self.training and self.contrastive else None
-        merged = kernel_attention(self.attn_fn(query), self.attn_fn(key), tokens(self.conv_assembly(x)))
-        return self.recipe.fuse.fuse(self.layers, x, feature_map(merged, x))
+        self.contrastive_loss = contrastive_loss(query, key) if self._contrasts else None
+        return feature_map(kernel_attention(self.attn_fn(query), self.attn_fn(key), tokens(self.conv_assembly(x))), x)
+
+    def _on_maps(self, x: Tensor) -> Tensor:
+        query, key, value = (f(x).flatten(2) for f in (self.conv_match1, self.conv_match2, self.conv_assembly))
+        long = (self._long(each.transpose(1, 2)) for each in (query, key))
+        self.contrastive_loss = contrastive_loss(*long) if self._contrasts else None
+        projection, amplification = self.attn_fn.projection_matrix, self.recipe.amplification
+        return kernel_attention_map(query, key, value, projection, amplification).view_as(x)
+
+    @property
+    def _contrasts(self) -> bool:
+        return self.training and self.contrastive
 
     def matches(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys `[b l d]`, all of length `sqrt(amplification)`."""
-        length = math.sqrt(self.recipe.amplification)
-        query, key = (
-            length * F.normalize(tokens(f(x)), dim=-1, eps=NORM_FLOOR) for f in (self.conv_match1, self.conv_match2)
-        )
-        return query, key
+        return self._long(tokens(self.conv_match1(x))), self._long(tokens(self.conv_match2(x)))
+
+    def _long(self, match: Tensor) -> Tensor:
+        return math.sqrt(self.recipe.amplification) * F.normalize(match, dim=-1, eps=NORM_FLOOR)
 
     @torch.no_grad()
     def look(self, x: Tensor, queries: Tensor, carry: Carry | None = None) -> Look:  # noqa: ARG002 - nothing is shared

@@ -12,5 +12,4 @@ METHOD = Method(
     trunk=ResidualTrunk(),
     recipe=with_settings(ATTENTION, {"res_scale": 0.1}),
     order="n^2",
-    execution=frozenset({"backend"}),
 )

@@ -30,7 +30,7 @@ class ResidualAdd(Fuse):
 
     def fuse(self, layers: Layers, x: Tensor, merged: Tensor) -> Tensor:  # noqa: ARG002 - no weights
         """The attention's output `[b c h w]`."""
-        return x + self.res_scale * merged
+        return torch.add(x, merged, alpha=self.res_scale)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

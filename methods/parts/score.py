@@ -1,4 +1,4 @@
-"""Scores: the logits of a query over its window."""
+"""Scores: the logits of a query over its window, the inner product and what may be added to it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from torch import Tensor, nn
 
 from methods.interface import Conv2d, tokens
 from methods.parts import Layers, Part, Sizes
-from methods.parts.routing import Routing, seated, windowed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Score(Part):
-    """Queries `[b r n c d]` against keys `[b r n 3c d]`; the stream `x [b c h w]` for what else a score may need."""
+    """`q_i . k_j + bias[j, slot(i)]`, not scaled; keys come with unit norm."""
 
-    def logits(self, layers: Layers, x: Tensor, query: Tensor, key: Tensor, routing: Routing) -> Tensor:
-        """Logits `[b r n c 3c]`."""
+    def bias(self, layers: Layers, x: Tensor) -> Tensor | None:
+        """What the tokens of the stream `x [b c h w]` add, `[b l s]` for the `s` slots of a chunk; None: nothing."""
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dot(Score):
-    """The plain inner product `q . k`, not scaled; keys come with unit norm."""
+    """The plain inner product `q . k`."""
 
-    def logits(self, layers: Layers, x: Tensor, query: Tensor, key: Tensor, routing: Routing) -> Tensor:  # noqa: ARG002
-        """Logits `[b r n c 3c]`."""
-        return query @ key.transpose(-1, -2)
+    def bias(self, layers: Layers, x: Tensor) -> None:  # noqa: ARG002 - depends on nothing else
+        """Nothing."""
+        return
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DotPlusLearned(Dot):
+class DotPlusLearned(Score):
     """`q_i . k_j + b[j, slot(i)]`: what is added depends on the key token and on the query's slot in its chunk.
 
     `b = fc(conv_assembly_fc(x))`, a small perceptron on each token, evaluated once per token; the released code of
@@ -45,7 +44,7 @@ class DotPlusLearned(Dot):
             "fc": nn.Sequential(nn.Linear(channels, chunk), nn.ReLU(), nn.Linear(chunk, chunk)),
         }
 
-    def logits(self, layers: Layers, x: Tensor, query: Tensor, key: Tensor, routing: Routing) -> Tensor:
-        """Logits `[b r n c 3c]`."""
-        bias = layers["fc"](tokens(layers["conv_assembly_fc"](x)))
-        return super().logits(layers, x, query, key, routing) + windowed(seated(bias, routing)).transpose(-1, -2)
+    def bias(self, layers: Layers, x: Tensor) -> Tensor:
+        """`b [b l s]`."""
+        learned: Tensor = layers["fc"](tokens(layers["conv_assembly_fc"](x)))
+        return learned

@@ -1,6 +1,7 @@
 "use strict";
 // The page is complete without this: it turns column heads into buttons that sort their table, gives long tables a field
-// that filters their rows, and opens what a link inside the page leads to.
+// that filters their rows, makes figures lead where the name of their row does, and opens what a link inside the page
+// leads to.
 const LONG = 8;
 for (const table of document.querySelectorAll("table.sortable")) {
   if (table.tBodies[0].rows.length <= LONG) continue;
@@ -21,13 +22,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+addEventListener("click", (event) => {
+  const figure = event.target.closest("tr.led > [data-value]");
+  if (figure && getSelection().isCollapsed) figure.parentElement.querySelector("a.records").dispatchEvent(new MouseEvent("click", event));
+});
+
 function open_target() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const around = target?.closest("details");
-  if (around && !around.open) {
-    around.open = true;
-    target.scrollIntoView();
-  }
+  const opened = [];
+  for (let around = target; (around = around?.closest("details:not([open])")); opened.push(around)) around.open = true;
+  if (opened.length) target.scrollIntoView();
 }
 addEventListener("hashchange", open_target);
 open_target();

@@ -94,10 +94,14 @@ def test_the_document_never_scrolls_sideways(opened: Open, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_every_picture_has_loaded_and_has_words(opened: Open) -> None:
-    pictures = opened().evaluate("[...document.images].map((i) => [i.complete && i.naturalWidth > 0, i.alt])")
+def test_every_picture_loads_and_has_words_and_its_own_sides(opened: Open) -> None:
+    pictures = opened().evaluate("""() => Promise.all([...document.images].map((image) => {
+      image.loading = "eager";
+      return image.decode().then(() => [image.naturalWidth, image.naturalHeight, image.getAttribute("width"),
+                                        image.getAttribute("height"), image.alt]);
+    }))""")
     assert len(pictures) == 4 * (7 + 5 + 6)
-    assert all(loaded and alt for loaded, alt in pictures)
+    assert all(words and [wide, high] == [int(width), int(height)] for wide, high, width, height, words in pictures)
 
 
 def test_low_resolution_crops_are_enlarged_without_smoothing(opened: Open) -> None:
@@ -197,15 +201,37 @@ def test_a_long_table_shows_only_rows_with_the_words_asked_for(opened: Open) -> 
     assert len(table.evaluate(f"(t) => ({shown})(t).map((r) => r.textContent)")) == whole
 
 
-@pytest.mark.parametrize("link", ["th a.records", "td a.figure"])
+@pytest.mark.parametrize("link", ["a.records", "[data-value]"])
 def test_names_and_figures_lead_to_their_attempts(opened: Open, link: str) -> None:
     page = opened()
-    first = page.locator(link).first
-    target = page.locator(first.get_attribute("href"))
+    first = page.locator("tr.led").first
+    target = page.locator(first.locator("a.records").get_attribute("href"))
     assert not target.is_visible()
-    first.click()
+    first.locator(link).first.click()
     assert target.is_visible()
     assert target.locator("tbody tr").count() > 0
+
+
+def test_without_scripts_names_lead_to_their_attempts(opened: Open) -> None:
+    page = opened(scripts=False)
+    link = page.locator("a.records").first
+    link.click()
+    assert page.locator(link.get_attribute("href")).is_visible()
+    assert page.locator("tr.led [data-value]").first.evaluate("(e) => getComputedStyle(e).cursor") != "pointer"
+
+
+def test_a_figure_that_is_being_copied_leads_nowhere(opened: Open) -> None:
+    page = opened()
+    page.locator("tr.led > [data-value]").first.dblclick()
+    assert page.evaluate("getSelection().toString()") != ""
+
+
+def test_every_section_is_where_its_link_leads(opened: Open) -> None:
+    page = opened(400)
+    for link in page.locator("nav a").all():
+        link.evaluate("(e) => e.click()")
+        page.wait_for_timeout(100)
+        assert abs(page.locator(link.get_attribute("href")).evaluate("(e) => e.getBoundingClientRect().top")) < 2
 
 
 def test_findings_lead_to_what_they_rest_on(opened: Open) -> None:

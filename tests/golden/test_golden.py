@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from datasets import imresize
 from harness.errors import UserError
-from harness.verify import Parity, compare, known_settings, verify
+from harness.verify import Parity, compare, has_fused, known_settings, verify
 from methods import build_network
 from methods.catalogue import ATTENTIONS, NETWORKS
 
@@ -41,9 +41,15 @@ def test_the_released_output_gradient_and_loss_come_out(entry: dict[str, Any]) -
     assert_parity(compare(HERE, entry), *compared, *also.get(entry["file"].removesuffix(".safetensors"), ()))
 
 
-def test_fused_dense_attention_gives_the_released_output_and_gradient() -> None:
-    entry = next(entry for entry in ENTRIES if entry["kind"] == "nla")
-    assert_parity(compare(HERE, entry, backend="fused"), "output", "gradient")
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if has_fused(entry)], ids=lambda e: e["file"])
+def test_fused_attention_gives_the_released_output_gradient_and_loss(entry: dict[str, Any]) -> None:
+    parity = compare(HERE, entry, backend="fused")
+    assert parity.passed, parity.differences
+    assert parity.differences.keys() == compare(HERE, entry).differences.keys()
+
+
+def test_all_have_a_fused_twin_but_those_that_hold_their_matrix_or_none() -> None:
+    assert {entry["kind"] for entry in ENTRIES if not has_fused(entry)} == {"hspa", "hspan", "edsr"}
 
 
 @pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry["level"] == "network"], ids=lambda e: e["file"])
@@ -74,7 +80,8 @@ def test_default_settings_are_the_released_ones(name: str, parameters: int) -> N
 
 def test_every_reference_is_verified() -> None:
     found = list(verify(HERE))
-    assert [parity.method for parity in found] == [entry["kind"] for entry in ENTRIES] + list(RELEASED)
+    each = [entry["kind"] for entry in ENTRIES for _ in range(1 + has_fused(entry))]
+    assert [parity.method for parity in found] == each + list(RELEASED)
     assert all(parity.passed for parity in found)
     assert {parity.method for parity in found} == {*ATTENTIONS, *NETWORKS} - {"nln"}
 

@@ -31,6 +31,12 @@ SQUARE = 48
 """Side of an image that is whole chunks of each released size, and beyond 128 of them."""
 
 
+def released(attention: str) -> Mapping[str, Any]:
+    """The settings of the network that carries it."""
+    owner = next(name for name in RELEASED if NETWORKS[name].split(":")[0] == ATTENTIONS[attention].split(":")[0])
+    return method(owner).settings()
+
+
 def agrees(build: Any, size: tuple[int, int]) -> None:
     module = build()
     found = counted(build, C, *size)
@@ -45,10 +51,17 @@ def test_the_formula_of_every_attention_is_its_count(name: str, size: tuple[int,
     agrees(lambda: build_attention(name, C, **settings), size)
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", [name for name in ATTENTIONS if "backend" in released(name)])
+def test_a_fused_twin_multiplies_no_more_and_no_less(name: str, size: tuple[int, int]) -> None:
+    """Dense attention's has a formula of its own, since its kernel wants queries and keys as wide as values."""
+    settings = method_settings(name, CHOSEN) | {"backend": "fused"}
+    agrees(lambda: build_attention(name, C, **settings), size)
+
+
 def method_settings(attention: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `chosen` that the attention has."""
-    owner = next(name for name in RELEASED if NETWORKS[name].split(":")[0] == ATTENTIONS[attention].split(":")[0])
-    return {name: value for name, value in chosen.items() if name in method(owner).settings()}
+    return {name: value for name, value in chosen.items() if name in released(attention)}
 
 
 @pytest.mark.parametrize(("score", "value", "fuse"), list(itertools.product(SCORES, VALUES, FUSES)))

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import datasets
 from datasets.degrade import Degradation
 from datasets.sets import ImageSet
 from harness.bicubic import Bicubic
-from harness.evaluate import evaluate
+from harness.evaluate import MOST_WAITING, ahead, behind, evaluate
 from harness.metrics import psnr
 
 SPEC = {
@@ -74,6 +75,56 @@ def test_progress_counts_images(images: ImageSet) -> None:
     seen: list[tuple[int, int]] = []
     evaluate(Bicubic(2), images, SPEC, "cpu", lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
+
+
+def test_the_next_image_is_made_while_the_first_is_in_use() -> None:
+    second_begun = threading.Event()
+
+    def images() -> Iterator[str]:
+        yield "first"
+        second_begun.set()
+        yield "second"
+
+    items = ahead(images())
+    assert next(items) == "first"
+    assert second_begun.wait(10)
+    assert list(items) == ["second"]
+
+
+def test_an_image_that_cannot_be_made_is_told_after_those_before_it() -> None:
+    def images() -> Iterator[str]:
+        yield "first"
+        raise ValueError("damaged")
+
+    items = ahead(images())
+    assert next(items) == "first"
+    with pytest.raises(ValueError, match="damaged"):
+        next(items)
+
+
+def test_answers_are_scored_in_order_while_the_next_are_made_and_few_wait() -> None:
+    third_made, made = threading.Event(), []
+
+    def answers() -> Iterator[int]:
+        for i in range(6):
+            if i == 2:
+                third_made.set()
+            made.append(i)
+            yield i
+
+    def score(i: int) -> int:
+        assert third_made.wait(10)
+        return 10 * i
+
+    for index, score_of in enumerate(behind(score, answers())):
+        assert score_of == 10 * index
+        assert len(made) <= index + MOST_WAITING + 1
+    assert index == 5
+
+
+def test_a_score_that_fails_is_told() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(behind(lambda i: 1 // i, [1, 0]))
 
 
 def test_a_network_that_returns_nan_is_told_with_the_image(images: ImageSet) -> None:

@@ -117,6 +117,7 @@ def test_each_paper_and_everything_come_in_both_sizes() -> None:
         "race-networks",
         "race-lcoa",
         "exact",
+        "exact-fused",
         "exact-networks",
         "exact-training",
     }

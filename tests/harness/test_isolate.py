@@ -8,14 +8,16 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import isolate
-from harness.isolate import Worker, WorkerDiedError
+from harness.isolate import PRELOADED, Worker, WorkerDiedError, start_server
 
+ROOT = Path(__file__).resolve().parents[2]
 Report = Callable[[Any], None]
 
 
@@ -116,13 +118,38 @@ def test_a_worker_asked_to_stop_may_finish_what_it_does(tmp_path: Path) -> None:
         assert (tmp_path / "saved").exists()
 
 
-def test_processes_come_from_a_server_that_has_torch_already(tmp_path: Path) -> None:
-    with Worker(_has_torch, None, tmp_path / "log") as worker:
-        assert list(worker.messages(ten_seconds)) == [True]
+def test_processes_come_from_a_server_that_has_imported_what_they_need(tmp_path: Path) -> None:
+    with Worker(_lacks, None, tmp_path / "log") as worker:
+        assert list(worker.messages(ten_seconds)) == [[]]
 
 
-def _has_torch(_: object, report: Report) -> None:
-    report("torch" in sys.modules and multiprocessing.parent_process() is not None)
+def _lacks(_: object, report: Report) -> None:
+    assert multiprocessing.parent_process() is not None
+    report([name for name in PRELOADED if name not in sys.modules])
+
+
+def test_what_is_preloaded_asks_nothing_of_gpus() -> None:
+    """A process that has asked CUDA anything cannot fork others that use it."""
+    script = textwrap.dedent(
+        f"""
+        import importlib, torch
+        def refuse(*_):
+            raise AssertionError("CUDA was asked")
+        for name in ("is_available", "device_count", "current_device", "get_device_properties", "_lazy_init"):
+            setattr(torch.cuda, name, refuse)
+        for name in {PRELOADED!r}:
+            importlib.import_module(name)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_server_that_runs_is_left_alone() -> None:
+    start_server()
+    first = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    start_server()
+    assert forkserver._forkserver._forkserver_pid == first  # type: ignore[attr-defined]
 
 
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
@@ -141,9 +168,8 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     )
     file = tmp_path / "driver.py"
     file.write_text(script)
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    driver = subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True, cwd=root, env=environment)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    driver = subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     assert driver.stdout is not None
     worker = int(driver.stdout.readline())
     driver.kill()

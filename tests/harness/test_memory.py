@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from harness.profile import memory, profile
 from harness.profile.memory import LiveBytes
+from harness.records import EXECUTIONS
 from methods import build_network, method
 from methods.catalogue import NETWORKS as CATALOGUE
 from methods.dense import fused_attention, plain_attention
@@ -104,13 +105,14 @@ TINY = {"n_feats": 16, "n_resblocks": 2, "n_resgroups": 2, "attention_every": 1,
 AGREE = 0.05
 
 
-def peaks(name: str, size: tuple[int, int], precision: str) -> tuple[float, float]:
+def peaks(name: str, size: tuple[int, int], precision: str, **chosen: str) -> tuple[float, float]:
     """Of a small network: counted under fake tensors, and measured as a profile measures it."""
     known = method(name).settings()
-    settings = {key: value for key, value in TINY.items() if key in known}
+    settings = {key: value for key, value in TINY.items() if key in known} | chosen
     made = functools.partial(build_network, name, 2, **settings)
     torch.manual_seed(0)
-    spec = {"size": f"{size[0]}x{size[1]}", "precision": precision, "warm_up_s": 0.0, "budget_s": 0.01}
+    plainly = dict.fromkeys(EXECUTIONS, False)
+    spec = {"size": f"{size[0]}x{size[1]}", "precision": precision, "warm_up_s": 0.0, "budget_s": 0.01, **plainly}
     values = {record.metric: record.value for record in profile(made, spec, "cpu")}
     fake, real = values["peak_bytes_fake"], values["peak_bytes"]
     assert fake is not None
@@ -124,6 +126,12 @@ def peaks(name: str, size: tuple[int, int], precision: str) -> tuple[float, floa
 def test_the_counted_peak_is_the_measured_one(name: str, size: tuple[int, int], precision: str) -> None:
     fake, real = peaks(name, size, precision)
     assert real > 16 * size[0] * size[1] * 2
+    assert fake == pytest.approx(real, rel=AGREE)
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if "backend" in method(name).settings()])
+def test_the_counted_peak_of_a_fused_twin_is_the_measured_one(name: str) -> None:
+    fake, real = peaks(name, (23, 31), "fp32", backend="fused")
     assert fake == pytest.approx(real, rel=AGREE)
 
 

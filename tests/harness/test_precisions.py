@@ -137,7 +137,7 @@ def test_a_table_of_no_task_may_ask_for_anything(write_grid: WriteGrid) -> None:
 
 
 def test_a_profile_says_whether_it_was_tf32() -> None:
-    spec = {"warm_up_s": 0.0, "budget_s": 1.0}
+    spec = {"warm_up_s": 0.0, "budget_s": 1.0, "compile": False, "channels_last": False, "cuda_graphs": False}
     said = [protocol(spec | {"precision": precision}, "cuda", 2)["tf32"] for precision in ("fp32", "tf32", "bf16")]
     assert said == [False, True, False]
 

@@ -38,6 +38,9 @@ SPEC: dict[str, Any] = {
     "mode": "inference",
     "precision": "fp32",
     "batch": 1,
+    "compile": False,
+    "channels_last": False,
+    "cuda_graphs": False,
     "tiling": "whole",
     "reference": None,
     "pass": 0,
@@ -287,3 +290,20 @@ def test_the_backward_of_fused_attention_is_counted() -> None:
     plain, fused = (ready("nln", backend=backend) for backend in ("plain", "fused"))
     extra = n * n * ((2 + 5) * channels - (3 * width + 3 * channels))
     assert macs(fused, mode="training") - macs(plain, mode="training") == extra
+
+
+def test_a_fused_attention_that_gives_something_else_is_not_timed() -> None:
+    disagreeing = Contender(
+        key="d",
+        label="d",
+        method="d",
+        address="tests.plugins:DISAGREES",
+        scale=2,
+        settings={"backend": "fused"},
+        changed={},
+    )
+    records = measured(disagreeing, contender("nlsn", backend="fused"))
+    failed = [record for record in records if record.module == "d"]
+    assert [record.status for record in failed] == [Status.ERROR]
+    assert str(failed[0].reason).startswith("fused attention differs from the same written out by 2.0e-02")
+    assert any(record.module == "nlsn" and record.metric == "race_s" and record.value for record in records)

@@ -146,6 +146,16 @@ def test_a_failing_method_is_rows_with_reasons_and_the_rest_goes_on(
     assert rows[rows["status"] != "done"]["reason"].notna().all()
 
 
+def test_fused_attention_that_gives_something_else_never_runs(write_grid: WriteGrid, place: Place) -> None:
+    outcomes = go(write_grid("tests.plugins:DISAGREES", sizes='["8x8", "12x16"]'), place)
+    ends = {
+        kind: {o.status.value for o in outcomes if o.task.kind == kind} for kind in ("train", "evaluate", "profile")
+    }
+    assert ends == {"train": {"error"}, "evaluate": {"skipped"}, "profile": {"error"}}
+    failed = [outcome for outcome in outcomes if outcome.status is Status.ERROR]
+    assert all("fused attention differs from the same written out by" in str(outcome.reason) for outcome in failed)
+
+
 def test_sizes_above_one_that_ran_out_of_memory_are_implied_not_launched(write_grid: WriteGrid, place: Place) -> None:
     outcomes = go(write_grid("tests.plugins:OUT_OF_MEMORY", sizes='["8x8", "24x24", "32x32"]'), place)
     assert outcomes[-1].reason == "implied: out of memory at 24x24"

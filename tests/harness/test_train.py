@@ -13,9 +13,12 @@ import datasets
 import methods
 from datasets.cache import decoded
 from datasets.patches import PatchSource
+from harness import execution
 from harness.grid_tables import TrainBudget
+from harness.last_good import LastGood, State
 from harness.records import Record
-from harness.train import Checkpoints, DivergedError, State, Stopped, train
+from harness.train import Checkpoints, DivergedError, Pace, Stopped, train
+from methods.interface import UnavailableError
 
 STEPS = 12
 
@@ -74,8 +77,10 @@ def curve(records: list[Record], metric: str = "train_loss") -> dict[int | None,
         {"clip_norm": 0.01, "schedule": "constant"},
         {"precision": "bf16", "channels_last": True},
         {"precision": "fp16", "clip_norm": 1.0},
+        {"fused_adam": True, "channels_last": True, "ema_decay": 0.9},
+        {"fused_adam": True, "precision": "fp16", "clip_norm": 1.0},
     ],
-    ids=["one_cycle", "ema", "milestones", "clipped", "bf16", "fp16"],
+    ids=["one_cycle", "ema", "milestones", "clipped", "bf16", "fp16", "fused", "fused fp16"],
 )
 @pytest.mark.parametrize("stops", [(1,), (5,), (STEPS,), (3, 4, 1)], ids=str)
 def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
@@ -91,6 +96,53 @@ def test_a_resumed_training_equals_an_undisturbed_one_bit_for_bit(
     assert same(state, resumed)
     assert curve(records) == curve(resumed_records)
     assert curve(records, "learning_rate") == curve(resumed_records, "learning_rate")
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_compiled_training_resumes_bit_for_bit_and_keeps_the_keys_of_the_network(
+    source: PatchSource, tmp_path: Path
+) -> None:
+    state, records = trained(source, tmp_path / "undisturbed.pt", compile=True, ema_decay=0.9)
+    with pytest.raises(Stopped):
+        trained(source, tmp_path / "resumed.pt", after(5), compile=True, ema_decay=0.9)
+    checkpoint = torch.load(tmp_path / "resumed.pt", weights_only=True)
+    torch.manual_seed(1234)
+    resumed, _ = trained(source, tmp_path / "resumed.pt", compile=True, ema_decay=0.9)
+    assert same(state, resumed)
+    keys = network().state_dict().keys()
+    assert keys == state.keys() == checkpoint["network"].keys() == checkpoint["good"].keys()
+    assert [r.value for r in records if r.metric == "graph_breaks"] == [0.0]
+
+
+@pytest.mark.usefixtures("traced")
+def test_compiled_or_fused_a_training_goes_the_same_way(source: PatchSource, tmp_path: Path) -> None:
+    """But for rounding: traced operation by operation there is none."""
+    plain, records = trained(source, tmp_path / "plain.pt")
+    compiled, _ = trained(source, tmp_path / "compiled.pt", compile=True)
+    fused, _ = trained(source, tmp_path / "fused.pt", fused_adam=True)
+    for key, tensor in plain.items():
+        torch.testing.assert_close(compiled[key], tensor, msg=key)
+        torch.testing.assert_close(fused[key], tensor, rtol=1e-3, atol=1e-5, msg=key)
+    assert not same(plain, fused), "it was another operation"
+    assert not [r for r in records if r.metric == "graph_breaks"]
+
+
+def test_a_training_that_cannot_be_compiled_ends_before_its_first_step(
+    source: PatchSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "compiler_missing", lambda _: "there is no compiler")
+    with pytest.raises(UnavailableError, match="there is no compiler"):
+        trained(source, tmp_path / "state.pt", lambda: pytest.fail("a step was made"), compile=True)
+
+
+def test_the_first_step_of_each_process_is_kept_apart() -> None:
+    pace = Pace()
+    assert pace.step_s == 0.0
+    pace.note(9.0, first=True)
+    assert (pace.first_s, pace.step_s) == (9.0, 9.0)
+    for seconds, first in ((1.0, False), (2.0, False), (7.0, True), (6.0, False)):
+        pace.note(seconds, first=first)
+    assert (pace.first_s, pace.step_s) == (7.0, 3.0)
 
 
 def test_a_finished_training_is_read_back_not_repeated(source: PatchSource, tmp_path: Path) -> None:
@@ -136,9 +188,10 @@ def test_the_loss_falls_and_the_curve_covers_the_training(source: PatchSource, t
     assert max(step for step in losses if step is not None) == 200
     values = [value for value in losses.values() if value is not None]
     assert sum(values[-20:]) < 0.5 * sum(values[:20])
-    (step_s,) = [record.value for record in records if record.metric == "step_s"]
-    assert step_s is not None
-    assert 0 < step_s < math.inf
+    for metric in ("step_s", "first_step_s"):
+        (seconds,) = [record.value for record in records if record.metric == metric]
+        assert seconds is not None
+        assert 0 < seconds < math.inf
 
 
 def test_milestones_lower_the_rate_at_their_fractions(source: PatchSource, tmp_path: Path) -> None:
@@ -196,3 +249,35 @@ def test_weights_that_are_not_finite_after_finite_losses_count_as_divergence(
     net.register_parameter("unused", nn.Parameter(torch.tensor([float("inf")])))
     with pytest.raises(DivergedError, match="step 1"):
         trained(source, tmp_path / "state.pt", net=net)
+
+
+class _Mixed(nn.Module):
+    """Parameters in two layouts, and buffers of other types."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        self.register_buffer("count", torch.tensor(3))
+        self.register_buffer("exact", torch.rand(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("where", ["conv.weight", "conv.bias", "exact"])
+def test_the_last_good_state_is_kept_when_any_number_goes_bad(where: str, bad: float) -> None:
+    net = _Mixed()
+    kept = LastGood(net)
+    first = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with torch.no_grad():
+        net.conv.weight += 1
+        net.count += 1
+    assert same(kept.state(), first), "until it is renewed"
+    assert kept.renew()
+    second = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    assert same(kept.state(), second)
+    with torch.no_grad():
+        net.state_dict()[where][(-1,) * net.state_dict()[where].dim()] = bad
+    assert not kept.renew()
+    assert same(kept.state(), second)
+    assert {name: tensor.dtype for name, tensor in kept.state().items()}["exact"] == torch.float64
+    kept.load(first)
+    assert same(kept.state(), first)

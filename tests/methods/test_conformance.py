@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import methods
 from harness.profile.cost import count
-from methods import build_network, load_weights, method
+from methods import load_weights, method
 from methods.catalogue import ATTENTIONS, NETWORKS
 from methods.interface import NonLocal, attention_modules
 from methods.look import looking
@@ -35,24 +35,28 @@ TINY = {
 }
 SIZES = [(1, 1), (1, 7), (6, 1), (5, 3), (13, 9)]
 ORDERS = {"n": 1, "n^2": 2}
-every = pytest.mark.parametrize("name", NETWORKS)
+FUSED = " fused"
+"""After a name: the network with the other backend of its attention."""
+FUSIBLE = [f"{name}{FUSED}" for name in NETWORKS if "backend" in method(name).settings()]
+every = pytest.mark.parametrize("name", [*NETWORKS, *FUSIBLE])
 
 
 def published(name: str) -> Method:
-    found = method(name)
+    found = method(name.removesuffix(FUSED))
     assert isinstance(found, Method)
     return found
 
 
 def tiny(name: str, **chosen: Any) -> dict[str, Any]:
     """Two attentions of eight channels, several chunks even in small images."""
-    known = method(name).settings()
-    return {key: value for key, value in TINY.items() if key in known} | chosen
+    known = published(name).settings()
+    backend = {"backend": "fused"} if name.endswith(FUSED) else {}
+    return {key: value for key, value in TINY.items() if key in known} | backend | chosen
 
 
 def network(name: str, scale: int = 2, *, seed: int = 0, **chosen: Any) -> nn.Module:
     torch.manual_seed(seed)
-    return build_network(name, scale, **tiny(name, **chosen))
+    return published(name).build(scale, tiny(name, **chosen))
 
 
 def image(height: int, width: int, batch: int = 1) -> Tensor:
@@ -155,7 +159,7 @@ def test_settings_told_and_settings_chosen_give_the_same_bits(name: str) -> None
     outputs = []
     for settings in (chosen, told):
         torch.manual_seed(0)
-        outputs.append(build_network(name, 2, **settings)(image(9, 8)))
+        outputs.append(published(name).build(2, settings)(image(9, 8)))
     assert torch.equal(*outputs)
 
 
@@ -174,7 +178,7 @@ def test_an_attention_with_a_name_of_its_own_for_a_setting_takes_it_by_that_alon
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_settings_build_the_network_they_describe(name: str, scale: int) -> None:
     with torch.device("meta"):
-        first = build_network(name, scale, **tiny(name)).state_dict()
+        first = published(name).build(scale, tiny(name)).state_dict()
         again = published(name).build(scale, published(name).settings(tiny(name))).state_dict()
     assert {k: t.shape for k, t in first.items()} == {k: t.shape for k, t in again.items()}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from methods import build_attention
 from methods.bucketed import BucketedAttention
-from methods.interface import tokens
+from methods.interface import BACKENDS, tokens
 from methods.parts.assign import Layout
 from methods.parts.routing import route
 from methods.reference import dense, window_counts
@@ -38,7 +38,7 @@ REGIMES: dict[str, Callable[[int], int]] = {
     "a multiple": lambda length: next(k for k in range(length // 3 + 1, 0, -1) if length % k == 0),
     "padded": lambda length: next((k for k in range(length // 3, 1, -1) if length % k), 2),
 }
-few = settings(max_examples=30, deadline=None, derandomize=True)
+few = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 class Case(NamedTuple):
@@ -51,6 +51,7 @@ class Case(NamedTuple):
     rounds: int
     k_size: int
     seed: int
+    backend: str = "plain"
 
     def image(self) -> Tensor:
         return random(self.batch, CHANNELS, self.height, self.width, seed=self.seed).requires_grad_()
@@ -58,6 +59,7 @@ class Case(NamedTuple):
     def attention(self, **chosen: Any) -> BucketedAttention:
         """In float64 and evaluation, with random weights."""
         sizes = {"chunk_size": self.chunk, "n_hashes": self.rounds, "k_size": self.k_size, "reduction": 2}
+        chosen |= {"backend": self.backend}
         module = build_attention("nlsa", CHANNELS, **sizes, **chosen).double().eval()
         assert isinstance(module, BucketedAttention)
         with torch.no_grad():
@@ -72,7 +74,8 @@ def cases(draw: st.DrawFn) -> Case:
     height, width = draw(st.integers(1, 4)), draw(st.integers(1, 6))
     chunk = REGIMES[draw(st.sampled_from(sorted(REGIMES)))](height * width)
     few_rounds, k_size = draw(st.integers(1, 3)), draw(st.sampled_from([1, 3]))
-    return Case(draw(st.integers(1, 2)), height, width, chunk, few_rounds, k_size, draw(st.integers(0, 99)))
+    batch, seed, backend = draw(st.integers(1, 2)), draw(st.integers(0, 99)), draw(st.sampled_from(BACKENDS))
+    return Case(batch, height, width, chunk, few_rounds, k_size, seed, backend)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

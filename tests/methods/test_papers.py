@@ -145,7 +145,7 @@ def spherical(n: int, s: Settings) -> int:
 
 def fly(n: int, s: Settings) -> int:
     c, m = widths(s)
-    hashing = s["n_hashes"] * n * m * 20 * s["hash_length"] if buckets(n, s) else 0
+    hashing = s["n_hashes"] * n * m * s["hash_length"] if buckets(n, s) else 0
     return n * (s["k_size"] ** 2 * c * m + c**2) + hashing + windows(n, s)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from harness.store import Store
 from reports.attempts import KINDS, groups, linked
-from reports.frames import Frames
-from reports.page import page_content
+from reports.check import check, keep
+from reports.frames import Frames, load
+from reports.page import page_content, write_page
 from reports.tables import DASH, Table
+from reports.verdicts import Verdict
+from tests.reports.counted import SIZES, counted_run
 from tests.reports.races import frames_of
+from tests.reports.test_verdicts import LINEAR, claim
 from tests.stores import SETS
 
 Make = Callable[..., Frames]
@@ -67,6 +75,47 @@ def test_a_race_belongs_to_its_protocol(tmp_path: Path) -> None:
     rows = [row for table in tables(page_content(run)["race"]) for row in table.rows]
     assert {row.records for row in rows} <= {group.anchor, ""}
     assert any(row.records for row in rows)
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> tuple[Frames, list[Verdict]]:
+    """A run that was checked, after a later run of another grid; the claims are of the earlier grid alone."""
+    store = Store(str(tmp_path / "store.db"))
+    counted_run(store, {"a": LINEAR}, grid="one")
+    run = counted_run(store, {"b": LINEAR}, grid="two")
+    verdicts = check(store, [claim(id="known"), claim(id="unknown", subject={"method": "c"})])
+    keep(store, run, verdicts)
+    frames = load(store, run)
+    store.close()
+    return frames, verdicts
+
+
+def test_a_claim_leads_to_the_attempts_behind_it_of_whatever_run(checked: tuple[Frames, list[Verdict]]) -> None:
+    frames, verdicts = checked
+    content = page_content(frames)
+    (group,) = content["evidence"]
+    assert [each["id"] for each in group.attempts] == list(verdicts[0].attempts)
+    assert group.attempts[0]["place"].startswith(f"count, {SIZES[0]}")
+    assert group.attempts[0]["run"].endswith(" (one)")
+    assert not {each["id"] for each in group.attempts} & set(frames.tasks["attempt_id"])
+    assert {row.head: row.records for row in content["claims"][0].rows} == {"known": group.anchor, "unknown": ""}
+
+
+def test_the_page_holds_what_a_claim_leads_to(checked: tuple[Frames, list[Verdict]], tmp_path: Path) -> None:
+    page = write_page(checked[0], tmp_path / "page.html").path.read_text(encoding="utf-8")
+    (anchor,) = re.findall(r'<a class="records" href="#(claim-[^"]+)">known</a>', page)
+    behind = page.partition(f'<tbody id="{anchor}">')[2].partition("</tbody>")[0]
+    assert all(attempt in behind for attempt in checked[1][0].attempts)
+
+
+def test_only_the_newest_check_of_a_machine_carries_what_it_rests_on(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store.db"))
+    for _ in range(2):
+        run = counted_run(store, {"a": LINEAR})
+        keep(store, run, check(store, [claim(id="known")]))
+    verdicts = load(store, run).verdicts
+    store.close()
+    assert [len(each) for each in verdicts["evidence"]] == [0, len(claim(id="known").sizes)]
 
 
 def test_what_is_no_table_stays_as_it_is() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from harness.store import Store
 from reports.figure_files import write_figures
+from reports.frames import load
 from reports.page import write_report
 from reports.table_files import choose
 
@@ -58,8 +59,8 @@ def test_every_part_of_a_page_is_in_it() -> None:
 
 
 def test_its_tables_and_figures_can_be_written(store: Store, tmp_path: Path) -> None:
-    assert {"quality", "ablation", "cost", "race", "claims"} <= {each.name for each in choose(store).tables}
-    write_figures(store, str(tmp_path / "{name}.svg"))
+    assert {"quality", "ablation", "cost", "race", "claims"} <= {each.name for each in choose(load(store)).tables}
+    write_figures(load(store), str(tmp_path / "{name}.svg"))
     assert len(list(tmp_path.glob("*.svg"))) > 10
 
 
@@ -73,6 +74,6 @@ def test_the_results_in_the_readme_are_those_of_the_example(store: Store) -> Non
     text = (EXAMPLE.parents[1] / "README.md").read_text(encoding="utf-8")
     block = text.partition("<!-- results of the example -->")[2].strip().partition("\n\n")[0]
     printed = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
-    (quality,) = choose(store, ["quality"]).tables
+    (quality,) = choose(load(store), ["quality"]).tables
     keys = ("psnr_y", "interval", "macs", "forward_s")
     assert printed == [[row.head, *(row.entries[key].text for key in keys)] for row in quality.table.rows]

@@ -1,9 +1,11 @@
 import dataclasses
+import io
 import re
 from collections.abc import Callable
 
 import matplotlib as mpl
 import pytest
+from matplotlib.figure import Figure as Canvas
 
 from reports.cost import costs
 from reports.crossover_table import crossings, references
@@ -220,3 +222,23 @@ def test_ticks_are_few_and_lie_inside(low: float, high: float) -> None:
 )
 def test_the_front_is_what_no_other_beats_in_both(places: dict[str, tuple[float, float]], expected: list[str]) -> None:
     assert front(places) == expected
+
+
+def test_a_figure_is_laid_out_as_matplotlib_saves_it() -> None:
+    """The slow twin: `savefig` draws everything once for the layout and once more for the file."""
+    texts = []
+    for written in (_saved, lambda canvas: inlined(canvas, "f", "words")):
+        with drawing(3.0) as canvas:
+            axes = canvas.subplots()
+            axes.plot([1, 2, 3], [10.0, 1000.0, 20.0], label="a line")
+            axes.set(xlabel="n", ylabel="Time [ms]", title="Growth", yscale="log")
+            canvas.legend(loc="outside lower left")
+            texts.append(re.findall(r'transform="[^"]*"|<path d="[^"]*"', written(canvas)))
+    assert texts[0] == texts[1]
+    assert len(texts[0]) > 10
+
+
+def _saved(canvas: Canvas) -> str:
+    stream = io.StringIO()
+    canvas.savefig(stream, format="svg")
+    return re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.DOTALL)

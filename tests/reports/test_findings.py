@@ -118,3 +118,9 @@ def test_nothing_is_said_of_what_is_not_there(frames: Make) -> None:
     told = sentences(frames(variants=(BICUBIC, EDSR), fails=everything))
     assert [sentence.split()[0] for sentence in told] == ["No", "No", "Attention"]
     assert all("nothing can be said" in sentence for sentence in told)
+
+
+def test_many_methods_that_grow_alike_are_not_all_named(frames: Make) -> None:
+    many = [dataclasses.replace(NLSN, label=f"NLSN {i}") for i in range(20)]
+    text = sentences(frames(variants=(BICUBIC, *many)))[-1]
+    assert "n^1.00 in NLSN 0, NLSN 1, NLSN 2, NLSN 3 and 16 others" in text

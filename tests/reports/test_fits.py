@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reports.fits import Scatter, fitted, offset_fit, redrawn, scatter_of, widened
+from reports.fits import BLOCK, Scatter, fitted, offset_fit, redrawn, scatter_of, widened
 from tests.reports.grown import noisy
 
 SIDES = np.array([32.0, 40.0, 48.0, 64.0, 80.0, 96.0, 128.0])
@@ -14,6 +14,13 @@ def test_a_fit_gives_back_constant_factor_and_exponent() -> None:
     assert fits.constant[0] == pytest.approx(2e-3, rel=1e-6)
     assert fits.exponent[0] == pytest.approx(1.5)
     assert fits.at(np.array([5e4]))[0, 0] == pytest.approx(2e-3 + 1e-6 * 5e4**1.5)
+
+
+def test_many_rows_are_fitted_as_each_by_itself() -> None:
+    cost = (1e-3 + 1e-7 * N**1.2) * np.exp(np.random.default_rng(0).normal(0.0, 0.1, (2 * BLOCK + 3, len(N))))
+    together, alone = fitted(N, cost), [fitted(N, row[None]) for row in cost]
+    np.testing.assert_array_equal(together.exponent, [each.exponent[0] for each in alone])
+    np.testing.assert_allclose(together.constant, [each.constant[0] for each in alone], rtol=1e-9)
 
 
 def test_few_sizes_are_fitted_without_a_constant() -> None:

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import base64
+import io
+from typing import Any
+
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from harness.metrics import luma
 from harness.pictures import CROP_SIDE
@@ -15,6 +20,7 @@ from reports.images import (
     decoded,
     difference,
     encoded,
+    sides,
     spread,
     window_around,
     window_at,
@@ -29,6 +35,13 @@ def noise() -> np.random.Generator:
 def test_what_is_encoded_comes_back_to_the_bit(noise: np.random.Generator) -> None:
     image = noise.integers(0, 256, (31, 17, 3), dtype=np.uint8)
     np.testing.assert_array_equal(decoded(encoded(image)), image)
+
+
+@pytest.mark.parametrize("how", [{}, {"lossless": True}, {"exif": b"Exif"}, {"format": "PNG"}], ids=str)
+def test_sides_are_read_off_the_head_of_a_file(noise: np.random.Generator, how: dict[str, Any]) -> None:
+    stream = io.BytesIO()
+    Pillow.fromarray(noise.integers(0, 256, (300, 17, 3), dtype=np.uint8)).save(stream, **{"format": "WEBP", **how})
+    assert sides(base64.b64encode(stream.getvalue()).decode()) == (17, 300)
 
 
 def test_spread_is_the_standard_deviation_of_luma(noise: np.random.Generator) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -21,6 +23,7 @@ from reports.provenance import provenance
 from reports.quality import qualities
 from reports.race import races
 from reports.several import chosen, names_of
+from reports.table_files import choose
 from tests.reports import twins
 from tests.reports.counted import counted_run
 from tests.reports.races import frames_of
@@ -200,16 +203,56 @@ def test_stores_are_found_by_file_folder_and_run(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere.db").exists()
 
 
-def test_the_command_puts_runs_side_by_side(tmp_path: Path) -> None:
+@pytest.fixture
+def stores(tmp_path: Path) -> list[str]:
+    """Options that name a run each of two stores, and call them before and after."""
     for name, variant in (("one", NLSN), ("two", BETTER)):
         (tmp_path / name).mkdir()
-        make_store(tmp_path / name / "store.sqlite", Plan(variants=(BICUBIC, variant)))[0].close()
-    asked = ["report", "--out", str(tmp_path / "one"), "--with", str(tmp_path / "two"), "--name", "<b>", "--name", "b"]
-    done = CliRunner().invoke(run_all.app, asked)
+        make_store(tmp_path / name / "store.sqlite", Plan(variants=(BICUBIC, variant), crops=0))[0].close()
+    return ["--out", str(tmp_path / "one"), "--with", str(tmp_path / "two"), "--name", "<b>", "--name", "after"]
+
+
+def test_the_command_puts_runs_side_by_side(stores: list[str], tmp_path: Path) -> None:
+    done = CliRunner().invoke(run_all.app, ["report", *stores])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     assert "NLSN (&lt;b&gt;)" in text
     assert "<b>)" not in text
+
+
+def test_tables_and_figures_of_several_runs_are_those_of_their_page(stores: list[str], tmp_path: Path) -> None:
+    table, figure = tmp_path / "quality.csv", tmp_path / "growth.svg"
+    for words in (["table", "quality", "--to", str(table)], ["figure", "growth-macs-x2", "--to", str(figure)]):
+        done = CliRunner().invoke(run_all.app, [*words, *stores])
+        assert done.exit_code == 0, done.output
+    assert {"NLSN (<b>)", "NLSN (after)"} < set(pd.read_csv(table)["Method"])
+    told = figure.read_text(encoding="utf-8")
+    assert "NLSN (&lt;b&gt;): n" in told
+    assert re.search(
+        r"nlbench: &lt;b&gt;: synthetic, run \w{12}, started [\d-]+, .*; after: synthetic, run \w{12}", told
+    )
+
+
+def test_other_stores_need_none_of_our_own(stores: list[str], tmp_path: Path) -> None:
+    asked = ["--out", str(tmp_path / "nowhere"), *stores[2:4]]
+    for words, told in ((["table", "quality"], "NLSN"), (["figure"], "growth-macs-x2")):
+        done = CliRunner().invoke(run_all.app, [*words, *asked])
+        assert done.exit_code == 0, done.output
+        assert told in done.output
+
+
+@pytest.mark.parametrize("words", [["report"], ["table"], ["figure"]], ids=str)
+def test_every_verb_refuses_names_that_do_not_fit(words: list[str], stores: list[str]) -> None:
+    done = CliRunner().invoke(run_all.app, [*words, *stores, "--name", "third"])
+    assert isinstance(done.exception, UserError)
+    assert "3 names for 2 runs" in str(done.exception)
+
+
+def test_a_table_that_several_runs_lack_is_told_with_all_of_them(make: Make) -> None:
+    both = merged([make(variants=(EDSR,)), make(variants=(NLN,))], NAMES)
+    first, second = (run["id"][:8] for run in both.run["runs"])
+    with pytest.raises(UserError, match=f"no table 'harm' in runs {first}, {second}: "):
+        choose(both, ["harm"])
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def text_of(store: Store, form: Form, *names: str) -> str:
-    return written(choose(store, names), form)
+    return written(choose(load(store), names), form)
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +136,14 @@ def test_a_printed_number_of_every_table_is_its_value_rounded(store: Store, race
 
 
 def test_names_that_do_not_exist_are_told_with_the_nearest(store: Store) -> None:
-    with pytest.raises(UserError, match=r"has no table 'qualty': did you mean 'quality'\?"):
-        choose(store, ["qualty"])
+    with pytest.raises(UserError, match=r"no table 'qualty' in run [0-9a-f]{8}: did you mean 'quality'\?"):
+        choose(load(store), ["qualty"])
 
 
 def test_a_run_without_figures_has_no_tables(tmp_path: Path) -> None:
     held, _ = make_store(tmp_path / "store.db", Plan(variants=()))
-    with pytest.raises(UserError, match="has no tables yet"):
-        choose(held)
+    with pytest.raises(UserError, match=r"no tables in run [0-9a-f]{8} yet"):
+        choose(load(held))
     held.close()
 
 

@@ -1,0 +1,254 @@
+"""Bucketed attention that never holds its weights: the fused twin of `methods.bucketed`, in blocks of chunks.
+
+Rounds merged by their log mass are one softmax over all windows of a token, so with any `a_i`
+
+    y_i = sum_s exp(l_is - a_i) v_s / sum_s exp(l_is - a_i)        s: every seat of every window of token i
+
+and nothing need be normalised, nor a round weighed, before the end: a block of logits is forgotten as soon as it has
+weighed its values. A backward pass makes the blocks again from `log sum_s exp(l_is)` (as Dao et al. do for dense
+attention, NeurIPS 2022). Two facts save more: without a learned score the largest logit of a token is its own, since
+keys have unit norm and a token always sits in its own window, so `a_i` is known beforehand; and three neighbouring
+chunks of a ring lie side by side in memory, so a window is a view.
+
+The rings of a batch stand in one row, `m = b (n + 2)` chunks: each image's last chunk, its `n` chunks, its first. Chunk
+`j` of the row attends to `j - 1, j, j + 1`; what those at the ends of an image find there, nobody asks for.
+
+Axis letters: t token of any image, n chunk, m chunk of the row, c seat in a chunk, d and e channels of match and value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from methods.interface import full_precision, has_data
+from methods.kernels import available, supported, windowed_attention_on_gpu
+from methods.parts.routing import Routing, seated
+
+SCRATCH = 2**19
+"""About how many logits are made at once: what is exponentiated and multiplied next should still be in a cache."""
+FEWEST = 2
+"""Chunks of a block, at least."""
+
+
+class Tokens(NamedTuple):
+    """What attends to what: `query [.. d]`, `key [.. d]`, the same at unit norm, `value [.. e]`, learned `bias [.. c]`.
+
+    The logit of the query in seat `i` of its chunk against key `j` is `q . k_j + bias[j, i]`; without bias, `q . k_j`.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    bias: Tensor | None = None
+
+
+class Row(NamedTuple):
+    """One round: `seats [m c]` the token of each seat, `seat [t]` of each token among those with a window."""
+
+    seats: Tensor
+    seat: Tensor
+
+
+class Windows(NamedTuple):
+    """A row for products by chunk: `query [m-2 d c]`; views `key [m-2 3c d]`, `value [m-2 3c e]`, `bias [m-2 3c c]`."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    bias: Tensor | None
+
+
+class Merged(NamedTuple):
+    """What rounds say of each token so far: `sums [t e]` and `mass [t]`, both times `exp(-top)`, and `top [t]`."""
+
+    sums: Tensor
+    mass: Tensor
+    top: Tensor
+
+
+def windowed_attention(tokens: Tokens, routing: Routing) -> Tensor:
+    """`y [b l e]`: every token attends to its windows in all rounds of `routing`; `tokens` are `[b l ..]`.
+
+    In float32 at least, the result in the precision of the values. It can be differentiated once. On a GPU that they
+    are written for, `methods.kernels` do it.
+    """
+    if tokens.value.is_cuda and has_data(tokens.value) and available() and supported(tokens):
+        return windowed_attention_on_gpu(tokens, routing)
+    wide = torch.promote_types(tokens.value.dtype, torch.float32)
+    flat = _each(lambda x: x.to(wide).contiguous().flatten(0, 1), tokens)
+    with full_precision(tokens.value):
+        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in flat):
+            out = cast("Tensor", _Attention.apply(*flat, *routing))  # type: ignore[no-untyped-call]
+        else:
+            out = _attended(flat, routing)[0]
+    return out.view(tokens.value.shape).to(tokens.value.dtype)
+
+
+def window_sums(weights: Tensor, values: Tensor, routing: Routing) -> Tensor:
+    """`weights [b r n c 3c]` (own, previous, next) times the values `[b l e]` of each window: `[b r n c e]`.
+
+    For weights that are kept, because other layers take them too. A window is three views, never a copy.
+    """
+    own, previous, following = weights.chunk(3, dim=-1)
+    rings = seated(values, routing._replace(seats=ring(routing.seats)))
+    out = own @ rings[:, :, 1:-1]
+    return out.add_(previous @ rings[:, :, :-2]).add_(following @ rings[:, :, 2:])
+
+
+def ring(seats: Tensor) -> Tensor:
+    """`seats [.. n c]` with the last chunk before the first and the first after the last: `[.. n+2 c]`."""
+    return torch.cat([seats[..., -1:, :], seats, seats[..., :1, :]], dim=-2)
+
+
+def rows(routing: Routing) -> Iterator[Row]:
+    """Each round of `routing`, its images one after the other."""
+    batch, rounds, chunks, seats = routing.seats.shape
+    image = torch.arange(batch, device=routing.seats.device).unsqueeze(1)
+    for r in range(rounds):
+        own = image.unsqueeze(2) * routing.seat_of.shape[-1] + ring(routing.seats[:, r])
+        yield Row(own.flatten(0, 1), (image * (chunks + 2) * seats + routing.seat_of[:, r]).flatten())
+
+
+class _Attention(torch.autograd.Function):
+    """With a backward pass of its own, which needs the log mass of each token and no weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, seats: Tensor, seat_of: Tensor
+    ) -> Tensor:
+        """`_attended`, keeping its inputs, its output and the log mass."""
+        out, mass = _attended(Tokens(query, key, value, bias), Routing(seats, seat_of))
+        ctx.save_for_backward(query, key, value, bias, seats, seat_of, out, mass)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of query, key, value and bias, a round at a time."""
+        query, key, value, bias, seats, seat_of, out, mass = ctx.saved_tensors
+        tokens = Tokens(query, key, value, bias)
+        found, told = _each(torch.zeros_like, tokens), (gradient * out).sum(dim=-1)
+        with full_precision(gradient):
+            for row in rows(Routing(seats, seat_of)):
+                given = _Backward(tokens, row, mass, told).of(row, gradient)
+                for into, chunks in zip(found, given, strict=True):
+                    if into is not None and chunks is not None:
+                        into.add_(_by_token(chunks, row, len(into)))
+        return (*found, None, None)
+
+
+def _attended(tokens: Tokens, routing: Routing) -> tuple[Tensor, Tensor]:
+    """`y [t e]` and the log mass `[t]`: sums of every round by seat, brought to the tokens round by round."""
+    own = None if tokens.bias is not None else (tokens.query * tokens.key).sum(dim=-1)
+    merged: Merged | None = None
+    for row in rows(routing):
+        merged = _merge(merged, _round(_windows(tokens, row), None if own is None else own[row.seats[1:-1]]), row.seat)
+    assert merged is not None, "there is a round"
+    return merged.sums.div_(merged.mass.unsqueeze(1)), merged.top + merged.mass.log()
+
+
+def _round(windows: Windows, known: Tensor | None) -> Merged:
+    """Sums, mass and top of every seat of a row; `known [m-2 c]` are the tops, if they are."""
+    count, _, seats = windows.query.shape
+    sums = windows.value.new_empty(count, seats, windows.value.shape[-1])
+    mass, tops = (
+        windows.value.new_empty(2, count, seats).unbind() if known is None else (torch.empty_like(known), known)
+    )
+    for block, logits in _blocks(windows):
+        if known is None:
+            torch.amax(logits, dim=-2, out=tops[block])
+        weights = logits.sub_(tops[block].unsqueeze(-2)).exp_()
+        torch.sum(weights, dim=-2, out=mass[block])
+        torch.bmm(weights.transpose(1, 2), windows.value[block], out=sums[block])
+    return Merged(sums.flatten(0, 1), mass.flatten(), tops.flatten())
+
+
+def _merge(before: Merged | None, seated: Merged, seat: Tensor) -> Merged:
+    """`before`, by token, and one more round, by seat."""
+    mass, top = seated.mass[seat], seated.top[seat]
+    if before is None:
+        return Merged(F.embedding(seat, seated.sums), mass, top)
+    highest = torch.maximum(before.top, top)
+    old, new = (before.top - highest).exp_(), (top - highest).exp_()
+    weighted = F.embedding_bag(seat.unsqueeze(1), seated.sums, mode="sum", per_sample_weights=new.unsqueeze(1))
+    torch.addcmul(weighted, before.sums, old.unsqueeze(1), out=before.sums)
+    return Merged(before.sums, before.mass.mul_(old).addcmul_(mass, new), highest)
+
+
+def _windows(tokens: Tokens, row: Row) -> Windows:
+    """The round in which the tokens of `row` sit together."""
+    query = F.embedding(row.seats[1:-1], tokens.query).transpose(1, 2)
+    key, value, bias = (None if x is None else windowed_view(F.embedding(row.seats, x)) for x in tokens[1:])
+    return Windows(query, cast("Tensor", key), cast("Tensor", value), bias)
+
+
+def windowed_view(chunks: Tensor) -> Tensor:
+    """Every three neighbours of `chunks [m c d]` as one: a view `[m-2 3c d]`."""
+    count, seats, channels = chunks.shape
+    return chunks.as_strided((count - 2, 3 * seats, channels), (seats * channels, channels, 1))
+
+
+def _blocks(windows: Windows) -> Iterator[tuple[slice, Tensor]]:
+    """Logits `[.. 3c c]` of some chunks at a time, key by query; a block is overwritten by the next."""
+    count, _, seats = windows.query.shape
+    at_once = min(count, max(FEWEST, SCRATCH // (3 * seats**2)))
+    scratch = windows.query.new_empty(at_once, 3 * seats, seats)
+    for start in range(0, count, at_once):
+        block = slice(start, min(start + at_once, count))
+        logits, key, query = scratch[: block.stop - start], windows.key[block], windows.query[block]
+        if windows.bias is None:
+            torch.bmm(key, query, out=logits)
+        else:
+            torch.baddbmm(windows.bias[block], key, query, out=logits)
+        yield block, logits
+
+
+class _Backward:
+    """The gradients of one round, from the log mass `[t]` and from `told [t]`, `dy . y` of each token."""
+
+    def __init__(self, tokens: Tokens, row: Row, mass: Tensor, told: Tensor) -> None:
+        self.windows, seats = _windows(tokens, row), row.seats[1:-1]
+        self.told = told[seats]
+        # Only a token's own seat has a weight: none does where its log mass is infinite.
+        self.mass = mass.new_full((seats.numel(),), torch.inf).index_copy_(0, row.seat, mass).view(seats.shape)
+        self.found = _each(lambda x: x.new_zeros(*row.seats.shape, x.shape[-1]), tokens)
+
+    def of(self, row: Row, gradient: Tensor) -> Tokens:
+        """Gradients `[m c ..]` by seat, for `gradient [t e]` of the output."""
+        seated_there = F.embedding(row.seats[1:-1], gradient)
+        for block, logits in _blocks(self.windows):
+            self._block(block, logits, seated_there[block])
+        return self.found
+
+    def _block(self, block: slice, logits: Tensor, gradient: Tensor) -> None:
+        """`dS = P * (dP - dy . y)`, with `P = exp(S - log mass)` and `dP = V dy`, all key by query."""
+        weights = logits.sub_(self.mass[block].unsqueeze(-2)).exp_()
+        into = _each(lambda x: x[block.start : block.stop + 2], self.found)
+        _add_windows(into.value, weights @ gradient)
+        weights *= (self.windows.value[block] @ gradient.transpose(1, 2)).sub_(self.told[block].unsqueeze(-2))
+        _add_windows(into.key, weights @ self.windows.query[block].transpose(1, 2))
+        torch.bmm(weights.transpose(1, 2), self.windows.key[block], out=into.query[1:-1])
+        if into.bias is not None:
+            _add_windows(into.bias, weights)
+
+
+def _add_windows(chunks: Tensor, windows: Tensor) -> None:
+    """Add `windows [m-2 3c d]` to the three of `chunks [m c d]` that each is a view of."""
+    for place, part in enumerate(windows.chunk(3, dim=1)):
+        chunks[place : place + len(windows)] += part
+
+
+def _by_token(chunks: Tensor, row: Row, count: int) -> Tensor:
+    """Sums over all seats of each token, of what the seats `[m c d]` have: `[t d]`, in the same order every time."""
+    summed: Tensor = torch.ops.aten.embedding_dense_backward(chunks, row.seats, count, -1, False)
+    return summed
+
+
+def _each(function: Callable[[Tensor], Tensor], tokens: Tokens) -> Tokens:
+    bias = None if tokens.bias is None else function(tokens.bias)
+    return Tokens(function(tokens.query), function(tokens.key), function(tokens.value), bias)
