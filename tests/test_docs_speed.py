@@ -10,7 +10,7 @@ import pytest
 from tests.benchmarks.attention import HEADS, WAYS, YARDSTICK, Figures, row
 from tests.pages import ROOT
 
-FILES = ("attention-cpu", "attention-cpu-gradients")
+FILES = ("attention-cpu",)
 MARK = "<!-- results of benchmarks/attention-cpu.json -->"
 
 
