@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -145,9 +146,14 @@ def _scatter(
         axes.plot(*zip(*line, strict=True), drawstyle="steps-post", **dotted)
     if crowd := [place for label, place in places.items() if label not in best]:
         axes.plot(*zip(*crowd, strict=True), **grey(), linestyle="none", marker="o", markersize=points(4.5))
-    shape: dict[str, Any] = {"s": points(points(MARK_AREA)), "linewidth": points(0.8), "edgecolor": PAGE}
-    for label in best:
-        axes.scatter(*places[label], color=series_colour(looks[label].series), marker=looks[label].marker, **shape)
+    table = pd.DataFrame([(label, *places[label]) for label in best], columns=["label", "x", "y"])
+    style: dict[str, Any] = {
+        "palette": {label: series_colour(looks[label].series) for label in best},
+        "markers": {label: looks[label].marker for label in best},
+    }
+    shape: dict[str, Any] = {"hue": "label", "style": "label", "edgecolor": PAGE}
+    shape |= {"s": points(points(MARK_AREA)), "linewidth": points(0.8)}
+    sns.scatterplot(table, x="x", y="y", legend=False, ax=axes, **shape, **style)
     axes.set_xscale("log")
     axes.margins(x=0.2, y=0.16)
     log_ticks(axes, "x")

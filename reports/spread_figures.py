@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
@@ -84,13 +85,15 @@ def _reference(quality: Quality) -> str | None:
 
 def _points(axes: Axes, differences: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     """A point per image; those that are infinite are left out."""
-    size = points(4.5 if len(differences) <= MOST_ROWS else 3.2)
-    style: dict[str, Any] = {"s": size**2, "alpha": 0.55, "linewidth": 0.0, "zorder": 3}
-    heights = JITTER * (np.arange(1, len(differences) + 1) * GOLDEN % 1.0 - 0.5)
-    for row, label in enumerate(differences):
-        values = differences[label].to_numpy(float)
-        finite = np.isfinite(values)
-        axes.scatter(values[finite], row + heights[finite], color=series_colour(looks[str(label)].series), **style)
+    finite = differences.where(np.isfinite(differences))
+    told = finite.melt(var_name="label", value_name="difference")
+    palette = {str(label): series_colour(looks[str(label)].series) for label in differences}
+    style: dict[str, Any] = {"hue": "label", "palette": palette, "legend": False, "linewidth": 0.0}
+    style |= {"order": list(finite), "jitter": False, "size": points(4.5 if len(finite) <= MOST_ROWS else 3.2)}
+    sns.stripplot(told, x="difference", y="label", alpha=0.55, ax=axes, **style)
+    heights = JITTER * (np.arange(1, len(finite) + 1) * GOLDEN % 1.0 - 0.5)
+    for row, (label, strip) in enumerate(zip(finite, axes.collections, strict=True)):
+        strip.set_offsets(np.column_stack([finite[label], row + heights])[finite[label].notna()])
 
 
 def _mean(axes: Axes, row: int, label: str, quality: Quality, reference: str, looks: Mapping[str, Look]) -> str:

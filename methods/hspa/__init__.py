@@ -12,4 +12,5 @@ METHOD = Method(
     trunk=GroupTrunk(n_feats=192),
     recipe=with_settings(ATTENTION, {"res_scale": 0.1}),
     order="n^2",
+    execution=frozenset(),
 )

@@ -51,7 +51,7 @@ def opened(chromium: Any, pages: dict[str, Path]) -> Iterator[Open]:
 
 def views_of(page: Any) -> Any:
     views = page.locator("details.views")
-    views.locator("summary").click()
+    views.locator("summary").press("Enter")  # a click could miss it while tables above are laid out
     views.locator(".stage").wait_for()
     return views
 

@@ -129,7 +129,7 @@ def test_other_scales_are_told(scale: Any) -> None:
         (
             "nlsa",
             {"chunksize": 3},
-            "unknown setting of nlsa 'chunksize'. Did you mean 'chunk_size'? Known: assign, chunk_size, ",
+            "unknown setting of nlsa 'chunksize'. Did you mean 'chunk_size'? Known: assign, backend, chunk_size, ",
         ),
         (
             "nla",
@@ -160,7 +160,8 @@ PLAIN = {"score": "dot", "value": "pointwise", "fuse": "add"}
             TRUNK
             | SPHERICAL
             | PLAIN
-            | {"reduction": 4, "chunk_size": 144, "k_size": 3, "match_relu": False, "share_from": 0},
+            | {"reduction": 4, "chunk_size": 144, "k_size": 3, "match_relu": False, "share_from": 0}
+            | {"backend": "plain"},
         ),
         (
             "dlsn",
@@ -168,7 +169,7 @@ PLAIN = {"score": "dot", "value": "pointwise", "fuse": "add"}
             | SPHERICAL
             | {"assign": "superbit", "n_hashes": 3, "score": "learned", "value": "spatial", "fuse": "add"}
             | {"reduction": 4, "chunk_size": 128, "k_size": 3, "match_relu": True, "share_from": 0}
-            | {"attention_res_scale": 1.0},
+            | {"attention_res_scale": 1.0, "backend": "plain"},
         ),
         ("hspan", GROUPS | {"n_feats": 192, "weighting": "sparsemax", "fuse": "add", "reduction": 2}),
     ],
