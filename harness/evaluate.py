@@ -49,11 +49,7 @@ def evaluate(
             pictured = index < spec["crops"] or bool(spec["crops"] and pair.name in spec["at"])
             yield _Answer(pair, sr, further(sr, pair.hr) if further else {}, pictured)
 
-    found: list[Figures] = []
-    for figures in behind(lambda each: _figures(each, images, spec), answered()):
-        found.append(figures)
-        progress(len(found), len(images))
-    return tuple(r for records, _ in found for r in records), tuple(a for _, artifacts in found for a in artifacts)
+    return gathered(behind(lambda each: _figures(each, images, spec), answered()), len(images), progress)
 
 
 class _Answer(NamedTuple):
@@ -93,6 +89,15 @@ def behind(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Re
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def gathered(each: Iterable[Figures], total: int, progress: Progress) -> Figures:
+    """The figures of `total` images as one, with a word of progress after each."""
+    found: list[Figures] = []
+    for figures in each:
+        found.append(figures)
+        progress(len(found), total)
+    return tuple(r for records, _ in found for r in records), tuple(a for _, artifacts in found for a in artifacts)
 
 
 def scores(pair: Pair, sr: Image, images: ImageSet) -> dict[str, float]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from harness.records import EXECUTIONS
 from methods.interface import UnavailableError
 
 COMPILER: Mapping[str, Any] = {"backend": "inductor", "options": {"fallback_random": True}}
@@ -80,8 +81,8 @@ class Execution:
         return Captured(call, device) if self.cuda_graphs else call
 
 
-NAMES = tuple(field.name for field in dataclasses.fields(Execution))
-"""The axes, in the order of the fields."""
+NAMES = tuple(EXECUTIONS)
+"""The axes: the fields of `Execution`."""
 
 
 def compiled(module: nn.Module) -> Forward:

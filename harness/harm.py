@@ -20,7 +20,7 @@ from torch import nn
 
 from datasets.resize import Image, imresize
 from datasets.sets import ImageSet, Pair
-from harness.evaluate import Progress, ahead, answer, behind
+from harness.evaluate import Progress, ahead, answer, behind, gathered
 from harness.metrics import PEAK, luma
 from harness.pictures import Plane, levels, png, tinted
 from harness.records import Artifact, Figures, Record, Status
@@ -61,11 +61,7 @@ def harms(
             ours, theirs = (answer(each, pair, images.scale, spec, device) for each in (network, twin))
             yield _Answers(pair, ours, theirs, index < spec["maps"])
 
-    found: list[Figures] = []
-    for figures in behind(lambda each: _figures(each, images), answered()):
-        found.append(figures)
-        progress(len(found), len(images))
-    return tuple(r for records, _ in found for r in records), tuple(a for _, artifacts in found for a in artifacts)
+    return gathered(behind(lambda each: _figures(each, images), answered()), len(images), progress)
 
 
 class _Answers(NamedTuple):
