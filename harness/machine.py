@@ -25,9 +25,15 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "os": f"{platform.system()} {platform.machine()}",
         "device": device,
-        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "passive"),
+        "wait_policy": _wait_policy(),
     }
     return hardware | (_gpu(device) if device.startswith("cuda") else {})
+
+
+def _wait_policy() -> str:
+    """How threads wait for each other; `harness.isolate` decides it for workers where the user did not."""
+    turns = os.environ.get("GOMP_SPINCOUNT", "as the library does")
+    return os.environ.get("OMP_WAIT_POLICY", f"spin {turns}")
 
 
 def versions() -> dict[str, str]:
