@@ -6,6 +6,7 @@ Without an argument: run the default grid on the built-in images and write the r
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -22,7 +23,10 @@ from harness.options import (
     INTERRUPTED,
     STORE_FILE,
     USER_MISTAKE,
+    Address,
     Device,
+    EngineName,
+    EngineOptions,
     GridFile,
     Grids,
     Out,
@@ -32,11 +36,10 @@ from harness.options import (
     existing_store,
     grid_file,
 )
-from harness.verbs import cost, counted, load, plan, verify
+from harness.verbs import cost, counted, done_again, load, plan, recover, verify
 from reports.verbs import export, figure, report, show, table, tell_report
 
 if TYPE_CHECKING:
-    from harness.records import Outcome
     from reports.baseline import Figures
     from reports.sides import Finder
 
@@ -44,7 +47,7 @@ app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=Tru
 baseline = typer.Typer(help="Exact costs as a text file that belongs in version control.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(baseline, name="baseline")
-for verb in (plan, load, cost, verify, report, table, figure, export):
+for verb in (plan, load, cost, verify, recover, report, table, figure, export):
     app.command()(verb)
 baseline.command()(show)
 
@@ -57,34 +60,32 @@ def main(context: typer.Context) -> None:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - options of a command, not arguments of a function
     grid: GridFile = GRIDS / "default.toml",
     out: Out = DEFAULT_OUT,
     store: StoreUrl = None,
     device: Device = "auto",
     threads: Threads = None,
+    *,
     retry: Annotated[bool, typer.Option(help="Try again what failed for good: out of memory, diverged.")] = False,
+    engine: EngineName = "local",
+    address: Address = None,
+    engine_options: EngineOptions = None,
 ) -> None:
     """Train, evaluate and profile every cell of a grid that is not done yet, then write the report."""
     start_server()
-    from harness.place import Place  # noqa: PLC0415 - torch takes seconds, which --help need not
-    from harness.progress import listener  # noqa: PLC0415
-    from harness.run import prepare  # noqa: PLC0415
+    from harness.engines.choice import chosen  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.launch import followed, launched  # noqa: PLC0415
 
-    prepared = prepare(grid_file(grid), Place.of(out, store, device, threads), retry=retry)
-    run_id = prepared.begin()
-    watcher = listener(console())
-    outcomes: list[Outcome] | None = None
-    try:
-        outcomes = prepared.proceed(run_id, watcher)
-    except KeyboardInterrupt:
-        console().print("Interrupted; the same command goes on from here.")
-    finally:
-        watcher.close()
-    tell_report(prepared.store, run_id, out)
-    if outcomes is None:
+    where = chosen(engine, address, engine_options or ())
+    place = where.place(out, store, device, threads)
+    if (all_done := followed(grid_file(grid), place)) is not None:
+        raise typer.Exit(0 if all_done else INTERRUPTED)
+    done = launched(grid_file(grid), where, place, console(), retry=retry)
+    tell_report(done.store, done.run_id, out)
+    if done.outcomes is None:
         raise typer.Exit(INTERRUPTED)
-    if any(outcome.status in {"error", "timeout"} for outcome in outcomes):
+    if any(outcome.status in {"error", "timeout"} for outcome in done.outcomes):
         raise typer.Exit(FAILED)
 
 
@@ -99,14 +100,15 @@ def check(
     from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
     from reports import check as checking  # noqa: PLC0415
     from reports.claims import CLAIMS, read_claims  # noqa: PLC0415
+    from reports.files import write_whole  # noqa: PLC0415
 
     asked = read_claims(claims or CLAIMS)
     run_id = counted(grids, out, store)[-1]
     opened = Store(store or str(out / STORE_FILE))
     verdicts = checking.check(opened, asked)
     fallen = checking.keep(opened, run_id, verdicts)
-    checking.write(out / "claims.json", checking.as_json(verdicts))
-    checking.write(out / "claims.xml", checking.as_junit(verdicts, fallen))
+    write_whole(out / "claims.json", checking.as_json(verdicts))
+    write_whole(out / "claims.xml", checking.as_junit(verdicts, fallen))
     console().print(checking.table(verdicts))
     if fallen:
         console().print(f"Fallen: {', '.join(verdict.claim.id for verdict in fallen)}", highlight=False)
@@ -123,10 +125,10 @@ def save(
     """Count what every method costs, and write it down."""
     from harness.machine import versions  # noqa: PLC0415 - torch takes seconds, which --help need not
     from reports import baseline as baselines  # noqa: PLC0415
-    from reports.check import write  # noqa: PLC0415
+    from reports.files import write_whole  # noqa: PLC0415
 
     found = _exact(grids, out, store)
-    write(file, baselines.written(found, f"torch {versions()['torch']}"))
+    write_whole(file, baselines.written(found, f"torch {versions()['torch']}"))
     console().print(f"{len(found)} lines written to {file}", highlight=False)
 
 
@@ -144,7 +146,7 @@ def compare(
     """Compare exact costs, and of runs also scores and times; fail if anything became worse or is gone."""
     from harness.grid import read_grid  # noqa: PLC0415 - pandas is not needed by --help
     from reports import changes, sides  # noqa: PLC0415
-    from reports.check import write  # noqa: PLC0415
+    from reports.files import write_whole  # noqa: PLC0415
 
     finder = _finder(grids, out, store)
     old = finder.side(before)
@@ -156,9 +158,39 @@ def compare(
     for line in (changes.summary(found.changes, found.equal), *found.remarks):
         console().print(line, highlight=False)
     if markdown:
-        write(markdown, changes.markdown(found.changes, found.equal, found.remarks))
+        write_whole(markdown, changes.markdown(found.changes, found.equal, found.remarks))
     if any(each.word in changes.BAD or (exact and each.rule == "exact") for each in found.changes):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def replay(
+    asked: Annotated[str, typer.Argument(metavar="ID", help="Of an attempt, or of a run for all it did.")],
+    out: Out = DEFAULT_OUT,
+    store: StoreUrl = None,
+    device: Annotated[Optional[str], typer.Option(help="cpu, cuda, …; default: as recorded.")] = None,  # noqa: UP045
+    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads; default: as recorded.")] = None,  # noqa: UP045
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="What was found as JSON.")] = False,
+) -> None:
+    """Do again what the store tells of, in a fresh folder, and set each figure beside what it was."""
+    from rich.console import Console  # noqa: PLC0415 - not needed by --help
+
+    from reports import replay_told as told  # noqa: PLC0415 - pandas takes a second
+    from reports.replay import replayed  # noqa: PLC0415
+
+    screen = Console(stderr=as_json)
+    say = functools.partial(screen.print, markup=False, highlight=False, soft_wrap=True)
+    done = done_again(asked, out, store, device, threads, screen=screen, tell=lambda a: say(*told.before(a), sep="\n"))
+    found = replayed(done.again, done.old, done.fresh, done.attempts)
+    if as_json:
+        typer.echo(json.dumps(told.as_json(found, done.folder), indent=2))
+    else:
+        say(*told.after(found, done.folder), sep="\n")
+    if any(each.verdict == "different" for each in found):
+        raise typer.Exit(FAILED)
+    if any(each.refusal for each in found):
+        raise typer.Exit(USER_MISTAKE)
 
 
 @app.command()

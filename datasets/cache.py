@@ -55,6 +55,8 @@ def _write(images: ImageSet, data: Path, index: Path) -> None:
                 {"name": pair.name, "hr": _append(stream, pair.hr), "lr": _append(stream, pair.lr)} for pair in images
             ]
             length = stream.tell()
+            stream.flush()
+            os.fsync(stream.fileno())
         partial.replace(data)
         partial.write_text(json.dumps({"bytes": length, "pairs": pairs}), encoding="utf-8")
         partial.replace(index)

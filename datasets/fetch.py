@@ -7,36 +7,22 @@ again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import sys
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
 
-from datasets.layouts import is_image, scales_of
+from datasets.layouts import scales_of
 from datasets.manifest import Entry, data_folder, entry, files_of, how_to_get
 from datasets.sets import AS_GIVEN, ImageSet, load, places, read_image
+from datasets.unpack import CHUNK, unpack
 
 SUMS = "SHA256SUMS"
 DOWNLOADS = "downloads"
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-CHUNK = 1 << 20
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 TIMEOUT_S = 30
 ANY_SCALE = 2
-
-
-class Member(NamedTuple):
-    """One image in an archive: its path there, and how it is opened."""
-
-    path: PurePosixPath
-    open: Callable[[], Any]
 
 
 def fetch(name: str, say: Callable[[str], None]) -> None:
@@ -85,11 +71,19 @@ def faults(name: str) -> Iterator[str]:
 
 
 def recorded() -> dict[str, str]:
-    """The checksum of each file that was fetched, by its path in the data folder."""
+    """The checksum of each file that was fetched, by its path in the data folder.
+
+    Raises:
+        ValueError: the file of checksums is no text.
+    """
     file = data_folder() / SUMS
     if not file.is_file():
         return {}
-    lines = (line.split("  ", 1) for line in file.read_text(encoding="utf-8").splitlines() if "  " in line)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no list of checksums: delete it and fetch again") from error
+    lines = (line.split("  ", 1) for line in text.splitlines() if "  " in line)
     return {key: digest for digest, key in lines}
 
 
@@ -100,23 +94,6 @@ def record(sums: dict[str, str]) -> None:
     unfinished = file.with_suffix(f".{os.getpid()}.part")
     unfinished.write_text("".join(lines), encoding="utf-8")
     unfinished.replace(file)
-
-
-def unpack(archive: Path, folder: Path) -> dict[str, str]:
-    """Unpack the images of an archive into `folder`; the SHA-256 of each, by its path in the archive.
-
-    Files that exist are left as they are. Each appears whole or not at all. Links, and what is no image, stay behind.
-
-    Raises:
-        ValueError: a damaged archive, or one that names a place outside `folder`, of which nothing is unpacked.
-    """
-    try:
-        with _members(archive) as members:
-            if outside := [m.path for m in members if m.path.is_absolute() or ".." in m.path.parts]:
-                raise ValueError(f"{archive} names {outside[0]}, which is outside of {folder}: nothing was unpacked")
-            return {str(member.path): _unpacked(member, folder / member.path) for member in members}
-    except DAMAGED as error:
-        raise ValueError(f"{archive} is no whole archive ({error}): delete it and fetch again") from error
 
 
 def _whole(asked: Entry) -> bool:
@@ -173,36 +150,6 @@ def _retrieved(asked: Entry, address: str, target: Path) -> str:
 def _reason(error: OSError) -> object:
     """What went wrong with the network, out of the wrappers that tell of retries."""
     return getattr(error.args[0] if error.args else None, "reason", error)
-
-
-@contextlib.contextmanager
-def _members(archive: Path) -> Iterator[list[Member]]:
-    """The images in a zip or tar archive."""
-    with zipfile.ZipFile(archive) if zipfile.is_zipfile(archive) else tarfile.open(archive) as packed:
-        found: list[tuple[str, Callable[[], Any]]]
-        if isinstance(packed, zipfile.ZipFile):
-            found = [(i.filename, partial(packed.open, i)) for i in packed.infolist() if not i.is_dir()]
-        else:
-            found = [(f.name, partial(packed.extractfile, f)) for f in packed.getmembers() if f.isfile()]
-        members = (Member(PurePosixPath(name), opener) for name, opener in found)
-        yield [m for m in members if is_image(m.path.name) and "__MACOSX" not in m.path.parts]
-
-
-def _unpacked(member: Member, target: Path) -> str:
-    """Write one image unless it is there; its SHA-256."""
-    digest = hashlib.sha256()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        with member.open() as source, unfinished.open("wb") as sink:
-            while chunk := source.read(CHUNK):
-                digest.update(chunk)
-                sink.write(chunk)
-        if not target.exists():
-            unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return digest.hexdigest()
 
 
 def _image_faults(images: ImageSet) -> Iterator[str]:

@@ -39,7 +39,7 @@ def files_in(folder: Path, scale: int) -> Files:
         ValueError: no such folder, no image in it, several images of one name, a low-resolution image without its
             high-resolution one or the reverse, a folder that may be read in two ways.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         raise ValueError(f"no folder of images at {folder}")
     if inner := _inner(folder, scale):
         return files_in(inner, scale)
@@ -67,9 +67,11 @@ def images_in(folder: Path) -> tuple[Path, ...]:
     """The image files of one folder, by name.
 
     Raises:
-        ValueError: there is none, or two have one name.
+        ValueError: there is none, two have one name, or one is no file or has a name that cannot be printed.
     """
     files = tuple(sorted(file for file in folder.iterdir() if is_image(file.name)))
+    for file in files:
+        _check_file(file)
     stems = Counter(file.stem for file in files)
     if twice := [stem for stem, count in stems.items() if count > 1]:
         raise ValueError(f"{folder} has several images called {twice[0]!r}, whose scores could not be told apart")
@@ -80,6 +82,14 @@ def images_in(folder: Path) -> tuple[Path, ...]:
             + (f"; it has the folders {inside}" * bool(inside))
         )
     return files
+
+
+def _check_file(file: Path) -> None:
+    """Raise `ValueError` unless `file` is one, of a name that a table and a terminal can show."""
+    if not file.name.isprintable():
+        raise ValueError(f"{file.parent} has an image whose name holds a sign that cannot be printed: {file.name!r}")
+    if not file.is_file():
+        raise ValueError(f"{file} is no file")
 
 
 def is_image(name: str) -> bool:

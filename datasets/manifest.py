@@ -2,38 +2,84 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib.util
 import os
 import re
 import tomllib
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
 from datasets.layouts import Files, files_in
 from datasets.naming import nearest
 
 MANIFEST = Path(__file__).with_name("manifest.toml")
 DATA_VARIABLE = "NLBENCH_DATA"
+SPAN = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}", re.ASCII)
+"""Numbers that an address is written out for."""
+MOST_FILES = 10_000
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+def _text(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text!r} holds a sign that cannot be printed")
+    return text
+
+
+def _inside(place: str) -> str:
+    path = PurePosixPath(_text(place))
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{place!r} is outside of the data folder")
+    return place
+
+
+def _file_name(name: str) -> str:
+    if not name or PurePosixPath(_inside(name)).name != name:
+        raise ValueError(f"{name!r} is no name of a file")
+    return name
+
+
+def _address(pattern: str) -> str:
+    if not _text(pattern).startswith(("http://", "https://")):
+        raise ValueError(f"{pattern!r} is no address of the web")
+    if _file_name(pattern.rsplit("/", 1)[-1]) == pattern.split("/")[2]:
+        raise ValueError(f"{pattern!r} names no file")
+    if (span := SPAN.search(pattern)) and len(_numbers(span)) > MOST_FILES:
+        raise ValueError(f"{pattern!r} means more than {MOST_FILES:,} files")
+    return pattern
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Inside = Annotated[str, AfterValidator(_inside)]
+FileName = Annotated[str, AfterValidator(_file_name)]
+Address = Annotated[str, AfterValidator(_address)]
+Count = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid", strict=True))
 class Entry:
-    """A set as the manifest describes it; the manifest tells what each key means."""
+    """A set as the manifest describes it; the manifest tells what each key means.
 
-    name: str
+    Raises:
+        ValueError: a value of another type, a place outside of the data folder, an address that is none.
+    """
+
+    name: Text
     source: Literal["skimage", "folder"] = "folder"
-    images: tuple[str, ...] = ()
-    window: int | None = None
-    count: int = 0
-    numbers: tuple[int, ...] = ()
-    folders: tuple[str, ...] = ()
-    union: tuple[str, ...] = ()
-    page: str = ""
-    by_hand: str = ""
-    into: str = "."
-    fetch: tuple[str, ...] = ()
+    images: tuple[FileName, ...] = ()
+    window: Annotated[int, Field(ge=1)] | None = None
+    count: Count = 0
+    numbers: tuple[()] | tuple[Count, Count] = ()
+    folders: tuple[Inside, ...] = ()
+    union: tuple[Text, ...] = ()
+    page: Text = ""
+    by_hand: Text = ""
+    into: Inside = "."
+    fetch: tuple[Address, ...] = ()
 
     @property
     def addresses(self) -> list[str]:
@@ -127,12 +173,39 @@ def entry(name: str) -> Entry:
 @functools.cache
 def manifest() -> dict[str, Entry]:
     """Every set of the manifest by name."""
-    tables = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
-    listed: dict[str, dict[str, Any]] = {
-        name: {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-        for name, table in tables.items()
-    }
-    return {name: Entry(name=name, **table) for name, table in listed.items()}
+    return read_manifest(MANIFEST)
+
+
+def read_manifest(file: Path) -> dict[str, Entry]:
+    """The sets that a manifest describes, by name.
+
+    Raises:
+        ValueError: broken TOML, or an entry that is none; the message names file, set and key.
+    """
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: {error}") from error
+    entries = {name: _entry(file, name, table) for name, table in tables.items()}
+    for name, each in entries.items():
+        for part in each.union:
+            if part not in entries or entries[part].union:
+                raise ValueError(f"{file}: {name}.union: {part!r} is no set of images of its own")
+        if not (each.images or each.folders or each.union) or (each.fetch and not each.folders):
+            raise ValueError(f"{file}: {name} has no images, folders or parts, or no folder for what it fetches")
+    return entries
+
+
+def _entry(file: Path, name: str, table: Any) -> Entry:
+    if not isinstance(table, dict) or "name" in table:
+        raise ValueError(f"{file}: {name!r} is no table that describes a set")
+    listed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    try:
+        return Entry(name=name, **listed)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(repr, first["loc"]))
+        raise ValueError(f"{file}: {name!r}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _skimage_folder() -> Path:
@@ -145,7 +218,10 @@ def _skimage_folder() -> Path:
 
 def _spelt_out(pattern: str) -> list[str]:
     """`a{01..03}` as `a01 a02 a03`."""
-    if (span := re.search(r"\{(\d+)\.\.(\d+)\}", pattern)) is None:
+    if (span := SPAN.search(pattern)) is None:
         return [pattern]
-    numbers = range(int(span[1]), int(span[2]) + 1)
-    return [pattern.replace(span[0], f"{number:0{len(span[1])}}") for number in numbers]
+    return [pattern.replace(span[0], f"{number:0{len(span[1])}}") for number in _numbers(span)]
+
+
+def _numbers(span: re.Match[str]) -> range:
+    return range(int(span[1]), int(span[2]) + 1)

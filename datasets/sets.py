@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     import PIL.Image
 
 MODES = ("L", "RGB", "P", "1")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+"""What is read, whatever a file is called. Others stay closed: for PostScript, Pillow would start an interpreter."""
+SEVERAL = ("PNG", "TIFF")
+"""Formats whose further pictures belong to the image; a photograph in JPEG may bring a preview along."""
 AS_GIVEN: Literal["as given"] = "as given"
 
 
@@ -94,9 +100,9 @@ class ImageSet:
         made = "" if self.degradation == "bicubic" else f" {self.degradation} {self.noise_seed}"
         digest = hashlib.sha256(f"{self.scale} {self.window} {self.border}{made}".encode())
         for file in self.files:
-            digest.update(image_name(file).encode() + hashlib.sha256(file.read_bytes()).digest())
+            digest.update(image_name(file).encode() + _content_hash(file))
             if lr := self.given.get(file):
-                digest.update(hashlib.sha256(lr.read_bytes()).digest())
+                digest.update(_content_hash(lr))
         return digest.hexdigest()
 
 
@@ -150,12 +156,15 @@ def read_image(file: Path) -> Image:
     """An image file as uint8 RGB `[h w 3]`; grey is repeated to three channels.
 
     Raises:
-        ValueError: a missing or damaged file, or one that is not 8-bit grey or RGB; the message names it.
+        ValueError: a missing or damaged file, one of more pixels than Pillow thinks safe (about 89 million), or one
+            that is not 8-bit grey or RGB; the message names it.
     """
     with _opened(file) as image:
-        if fault := _fault(image):
-            raise ValueError(f"{file} has {fault}; only 8-bit grey and RGB images are read")
-        return np.asarray(image.convert("RGB"))
+        fault = _fault(image)
+        pixels = None if fault else np.asarray(image.convert("RGB"))
+    if pixels is None:
+        raise ValueError(f"{file} has {fault}; only 8-bit grey and RGB images are read")
+    return pixels
 
 
 def image_size(file: Path) -> tuple[int, int]:
@@ -174,11 +183,27 @@ def _opened(file: Path) -> Iterator[PIL.Image.Image]:
     """A file as Pillow opens it; whatever goes wrong until it is closed is told with the file's name."""
     import PIL.Image  # noqa: PLC0415 - decoding is needed by few verbs
 
+    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where a name is too long
+        raise ValueError(f"cannot read image {file}: there is no such file")
     try:
-        with PIL.Image.open(file) as image:
+        with _only_vast_ones(PIL.Image.DecompressionBombWarning), PIL.Image.open(file, formats=FORMATS) as image:
             yield image
-    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise ValueError(f"cannot read image {file}: {error}") from error
+    except Exception as error:  # a damaged file brings decoders to raise almost anything
+        raise ValueError(f"cannot read image {file}: {error or type(error).__name__}") from error
+
+
+@contextlib.contextmanager
+def _only_vast_ones(vast: type[Warning]) -> Iterator[None]:
+    """Too many pixels are an error; what else Pillow has to say of a file concerns who wrote it."""
+    with warnings.catch_warnings(action="ignore"):
+        warnings.simplefilter("error", vast)
+        yield
+
+
+def _content_hash(file: Path) -> bytes:
+    """SHA-256 of a file of any size."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _fault(image: PIL.Image.Image) -> str | None:
@@ -187,6 +212,8 @@ def _fault(image: PIL.Image.Image) -> str | None:
         return f"mode {image.mode}"
     if "transparency" in image.info:
         return "transparency"
+    if image.format in SEVERAL and getattr(image, "is_animated", False):
+        return "several pictures"
     return "16 bits a channel" if any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) else None
 
 

@@ -32,7 +32,7 @@ def list_sets() -> None:
     table = Table("set", "images", "low resolution", Column("where", overflow="fold"))
     for name in names():
         table.add_row(name, *_described(entry(name)))
-    Console().print(table)
+    Console(markup=False).print(table)
     _say(f"Looked for in {data_folder()}; NLBENCH_DATA names another folder.")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import tomllib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from datasets.naming import nearest
 from harness.errors import UserError
+from harness.grid_document import clipped, is_file, read_document
 from harness.grid_tables import (
     TABLES,
     Attention,
@@ -40,6 +41,10 @@ from harness.records import KINDS, GridKind
 
 GRIDS = Path(__file__).with_name("grids")
 MAX_CELLS = 100_000
+MAX_TASKS = 1_000_000
+PRINTED = 10**15
+"""Larger counts are told by their powers of ten."""
+SPLIT = "at most {most:,} are run at once. Split the longest list over several grids: they share what is done"
 EXCLUDE = (
     "What to leave out: a row names settings, `method`, `scale`, `seed` or `train.KEY` of cells, or `data`, "
     "`degradation`, `tiling`, `precision`, `self_ensemble`, `hash_seed`, `compile`, `channels_last`, `cuda_graphs` or "
@@ -93,6 +98,8 @@ class Grid(Table):
     def _train(cls, train: dict[str, Any]) -> dict[str, Any]:
         """Each alternative is checked alone, so that a vast product costs nothing here."""
         for key, alternatives in _swept(train).items():
+            if not alternatives:
+                raise ValueError(f"{key} needs at least one value")
             for value in alternatives:
                 TrainBudget.model_validate({key: value})
         return train
@@ -125,24 +132,38 @@ class Grid(Table):
         per_method = len(self.scale) * len(self.seeds) * _count(self.trunk) * _count(_swept(self.train))
         return per_method * sum(_count(entry.settings) for entry in self.methods)
 
+    def most_tasks(self) -> int:
+        """Tasks that the grid asks for at the most, counted without making them; exclusions take some away."""
+        axes, cells = self.evaluate, self.size()
+        most = {
+            "train": cells,
+            "evaluate": cells * _spanned(axes),
+            "harm": cells * len(axes.data) * len(axes.degradation) if self.harm.measure else 0,
+            "attention": cells * len(self.profile.sizes) if self.attention.measure else 0,
+            "profile": cells * _spanned(self.profile),
+            "count": cells * _spanned(self.count) if self.count.measure else 0,
+            "race": len(self.scale) * self.race.passes * _spanned(self.race) if self.race.measure else 0,
+        }
+        return sum(most[kind] for kind in self.tasks)
+
 
 def read_grid(path: Path) -> Grid:
     """The grid in a TOML file.
 
     Raises:
-        UserError: a missing file, broken TOML, a misspelt key, an impossible value, or more than 100,000 cells.
+        UserError: a missing or unreadable file, broken TOML, a misspelt key, an impossible value, or more than 100,000
+            cells or 1,000,000 tasks, which are counted before any is made.
     """
-    if not path.is_file():
+    if not is_file(path):
         shipped = [grid.stem for grid in GRIDS.glob("*.toml")]
         raise UserError(f"no grid at {path}. Of those that come with nlbench: {nearest(path.stem, shipped)}")
     try:
-        grid = Grid.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error}") from error
+        grid = Grid.model_validate(read_document(path))
     except pydantic.ValidationError as error:
         raise UserError(f"{path}: {_told(error)}") from error
-    if grid.size() > MAX_CELLS:
-        raise UserError(f"{path}: the lists multiply to {grid.size():,} cells; at most {MAX_CELLS:,} are run at once")
+    for what, count, most in (("cells", grid.size(), MAX_CELLS), ("tasks", grid.most_tasks(), MAX_TASKS)):
+        if count > most:
+            raise UserError(f"{path}: the lists multiply to {_number(count)} {what}; {SPLIT.format(most=most)}")
     return grid
 
 
@@ -156,10 +177,18 @@ def _product(table: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
 
 
 def _count(table: Mapping[str, tuple[Any, ...]]) -> int:
-    count = 1
-    for alternatives in table.values():
-        count *= len(alternatives)
-    return count
+    return math.prod(map(len, table.values()))
+
+
+def _spanned(table: Table) -> int:
+    """How many points the lists of `table` span; a `Sweep` is what has something extra in the schema."""
+    fields = type(table).model_fields.items()
+    return math.prod(len(getattr(table, name)) for name, field in fields if field.json_schema_extra)
+
+
+def _number(count: int) -> str:
+    """A count that may have more digits than Python prints."""
+    return f"{count:,}" if count < PRINTED else f"about 10^{math.log10(count):.0f}"
 
 
 def _told(error: pydantic.ValidationError, outer: tuple[int | str, ...] = ()) -> str:
@@ -176,7 +205,7 @@ def _told(error: pydantic.ValidationError, outer: tuple[int | str, ...] = ()) ->
         return f"{key}: {mistake['ctx']['error']}"
     if mistake["type"] == "missing":
         return f"{key} is missing"
-    return f"{key}: {mistake['msg']}, not {mistake['input']!r}"
+    return f"{key}: {mistake['msg']}, not {clipped(repr(mistake['input']))}"
 
 
 def _keys_at(place: tuple[int | str, ...]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.grid import MAX_CELLS, Grid
+from harness.grid import MAX_CELLS, MAX_TASKS, Grid
 from harness.grid_tables import TABLES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "grids.md"
@@ -25,9 +25,9 @@ BEGINNING = f"""\
 
 A grid is a TOML file. A key that is not here, or a value out of range, ends the command before anything runs, with the
 file, the key and the nearest match. Where a list may stand, each of its values is tried: lists multiply, up to
-{MAX_CELLS:,} cells. Paths are relative to the folder in which the command runs. The README has an example,
-`harness/grids/` has more. `python run_all.py plan GRID` prints what a grid comes to. The [cards](methods/README.md) of
-the methods list their settings with the released values.
+{MAX_CELLS:,} cells and {MAX_TASKS:,} tasks. Text is of printable signs, numbers are finite. Paths are relative to the
+folder in which the command runs. The README has an example, `harness/grids/` has more. `python run_all.py plan GRID`
+prints what a grid comes to. The [cards](methods/README.md) of the methods list their settings with the released values.
 """
 HEADS = "| key | value | default | meaning |\n|---|---|---|---|"
 KINDS = {"string": "text", "boolean": "`true` or `false`", "integer": "whole number", "number": "number"}

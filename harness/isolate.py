@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Self
 
+from harness.errors import UserError
+
 PRELOADED = ["harness.worker", "torch._dynamo", "fvcore.nn", "typer"]
 """What each worker would import for itself otherwise: optimizers and fake tensors load `torch._dynamo` when first used,
 which takes over a second; the command line, which multiprocessing loads again in each worker, needs typer. None of it
@@ -55,13 +57,17 @@ def _wait_briefly() -> None:
 
 
 class Worker:
-    """A running process. `messages` yields what it reports; leaving the context ends it."""
+    """A running process. `messages` yields what it reports; leaving the context ends it.
+
+    Raises:
+        UserError: the file `log` cannot be written.
+    """
 
     def __init__(self, function: Callable[[Any, Report], None], argument: Any, log: Path) -> None:
         start_server()
         context = multiprocessing.get_context("forkserver")
         self._ours, theirs = context.Pipe(duplex=False)
-        log.parent.mkdir(parents=True, exist_ok=True)
+        _require(log)
         self._process = context.Process(target=_main, args=(function, argument, theirs, log))
         self._memory_kills = _memory_kills()
         self._process.start()
@@ -71,6 +77,11 @@ class Worker:
     def pid(self) -> int | None:
         """Process id, for those who want to see it die."""
         return self._process.pid
+
+    @property
+    def pipe(self) -> Connection:
+        """Readable as soon as there is a report or the process has ended, for those who watch several."""
+        return self._ours
 
     def messages(self, left_s: Callable[[], float]) -> Iterator[Any]:
         """Yield reports until the process is done; `left_s()` is how many seconds it may still take.
@@ -133,9 +144,30 @@ def _main(function: Callable[[Any, Report], None], argument: Any, pipe: Connecti
     with log.open("ab", buffering=0) as stream:
         os.dup2(stream.fileno(), sys.stdout.fileno())
         os.dup2(stream.fileno(), sys.stderr.fileno())
-    with contextlib.suppress(BrokenPipeError):
-        function(argument, pipe.send)
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            function(argument, pipe.send)
+    finally:
+        _let_go_of_output()
     pipe.close()
+
+
+def _require(log: Path) -> None:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        raise UserError(f"cannot write the log {log}: {error.strerror}") from error
+
+
+def _let_go_of_output() -> None:
+    """Words that find no room on a full disk are dropped: they must not turn a good end into a bad one."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _end_with_parent() -> None:

@@ -1,6 +1,7 @@
 """Options that verbs of the command line share, and what they mean. Nothing heavy is imported here.
 
-Exit codes: 1 when something failed or became worse, 2 for the user's mistake, 130 after Ctrl-C.
+Exit codes: 1 when something failed or became worse, 2 for the user's mistake or what only the user can mend
+(no room, no permission, a store that is away or damaged), 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -28,8 +29,16 @@ StoreUrl = Annotated[
     Optional[str],  # noqa: UP045 - typer reads this form
     typer.Option("--store", help="SQLite file, or postgresql+psycopg://…; default: store.sqlite in the out folder."),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one.")]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda:1, …; cuda takes all GPUs like the first; auto does so if there is one.")
+]
 Threads = Annotated[Optional[int], typer.Option(min=1, help="CPU threads; default: all cores.")]  # noqa: UP045
+EngineName = Annotated[str, typer.Option("--engine", help="Where cells run: local, ray or slurm.")]
+Address = Annotated[Optional[str], typer.Option(help="Of a Ray cluster: auto, or host:port.")]  # noqa: UP045
+EngineOptions = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--engine-option", help="name=value, such as partition=gpu for slurm; repeatable."),
+]
 RunId = Annotated[Optional[str], typer.Option("--run", help="Id of a run, or its beginning; default: the newest.")]  # noqa: UP045
 Grids = Annotated[Optional[list[Path]], typer.Option("--grid", help="Grid that counts; repeatable; default: ours.")]  # noqa: UP045
 DEFAULT_OUT, STORE_FILE = Path("out"), "store.sqlite"
@@ -92,7 +101,7 @@ def existing_store(out: Path, store: str | None) -> Store:
 
 
 def console() -> Console:
-    """Where verbs print."""
+    """Where verbs print: names from grids and files as they are, not as markup."""
     from rich.console import Console  # noqa: PLC0415 - not needed by --help
 
-    return Console()
+    return Console(markup=False)

@@ -21,16 +21,15 @@ from harness.errors import UserError
 from harness.exclusions import check_exclusions, excluded
 from harness.grid import Grid
 from harness.grid_tables import Scalar, TrainBudget, height_width
-from harness.labels import labels
 from harness.passes import passes
 from harness.perceptual import available
 from harness.positions import check_positions, positions_in
 from harness.precisions import check_precisions
 from harness.records import Kind, Task, fingerprint
-from harness.resolve import Resolved, cell_view, check_trunk, label_view, resolve
+from harness.resolve import Resolved, cell_view, check_trunk, labelled, resolve
 from harness.sources import code_version
 from harness.thresholds import check_thresholds
-from harness.twins import Twin, control_of, twin_of
+from harness.twins import Twin, Twins
 
 CODE: Mapping[Kind, str] = {
     "train": "harness.train",
@@ -89,7 +88,7 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
         resolved = list({cell.key: cell for cell in map(resolve, grid.cells())}.values())
         check_trunk(grid, resolved)
         check_exclusions(grid.exclude, [cell_view(cell) for cell in resolved])
-        named = labels([(cell.title, label_view(cell)) for cell in resolved])
+        named = labelled(resolved)
         check_thresholds(grid, {*named, *(cell.cell.method for cell in resolved)})
         planned = _Planner(grid, machine, dict(zip([cell.key for cell in resolved], named, strict=True)), resolved)
         cells = [*(planned.cell(cell) for cell in resolved), *planned.sessions()]
@@ -167,9 +166,10 @@ class _Planner:
     @functools.cached_property
     def _beside(self) -> dict[str, Resolved]:
         """By its key, what each cell is compared with: its twin, or, for a twin, its control."""
-        twins = {cell.key: twin for cell in self.resolved if (twin := twin_of(cell, self._kept))}
+        known = Twins(self._kept)
+        twins = {cell.key: twin for cell in self.resolved if (twin := known.of(cell))}
         distinct = {twin.key: twin for twin in twins.values()}
-        controls = {key: control_of(twin, self._kept) for key, twin in distinct.items()}
+        controls = {key: known.control(twin) for key, twin in distinct.items()}
         return {key: control for key, control in controls.items() if control} | twins
 
     def _twin(self, twin: Resolved) -> Twin:

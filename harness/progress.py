@@ -23,22 +23,27 @@ class Ledger:
         self.estimates = dict(estimates)
         self.total = sum(estimates.values())
         self.done = 0.0
-        self.present = 0.0
+        self.present: dict[str, float] = {}
         self.started = time.monotonic()
 
     def advance(self, task: Task, share: float) -> None:
-        """`share` of the present task is done."""
-        self.present = self.estimates.get(task.key, 0.0) * share
+        """`share` of a task under way is done."""
+        self.present[task.key] = self.estimates.get(task.key, 0.0) * share
 
     def finish(self, task: Task) -> None:
-        """The present task is done."""
+        """A task is done."""
         self.done += self.estimates.pop(task.key, 0.0)
-        self.present = 0.0
+        self.present.pop(task.key, None)
+
+    @property
+    def completed(self) -> float:
+        """Seconds of estimated work that are done, parts of tasks under way included."""
+        return self.done + sum(self.present.values())
 
     @property
     def remaining_s(self) -> float:
         """Seconds left: as estimated at first, then corrected by the pace so far, fully once a tenth is done."""
-        completed = self.done + self.present
+        completed = self.completed
         if not completed:
             return self.total
         pace = (time.monotonic() - self.started) / completed
@@ -52,7 +57,6 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.ledger = Ledger({})
-        self.task: Task | None = None
         self.count = self.ended_count = 0
 
     def begin(self, run: Run) -> None:
@@ -62,11 +66,10 @@ class Lines:
         wanted = len({task.key for cell in run.cells for task in cell.tasks})
         self._say(f"{run.grid.name}: {wanted - self.count} of {wanted} tasks are in the store, {self.count} to do")
 
-    def started(self, cell: PlannedCell, task: Task) -> None:  # noqa: ARG002 - bars name the cell, lines wait for its end
-        """Remember which task is under way."""
-        self.task = task
+    def started(self, cell: PlannedCell, task: Task) -> None:
+        """Lines wait for the end of a task."""
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, cell: PlannedCell, task: Task, done: int, total: int) -> None:
         """Long tasks are silent in a log."""
 
     def ended(self, cell: PlannedCell, outcome: Outcome) -> None:
@@ -100,14 +103,14 @@ class Quiet(Lines):
 
 
 class Bars(Lines):
-    """Two bars on a terminal: the whole run, and the present task."""
+    """Bars on a terminal: the whole run, and each task under way."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[note]}"))
         self.bars = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
         self.whole: TaskID = self.bars.add_task("run", note="", total=None)
-        self.present: TaskID = self.bars.add_task("", note="", total=None)
+        self.rows: dict[str, TaskID] = {}
 
     def begin(self, run: Run) -> None:
         """Put up the bars."""
@@ -116,19 +119,19 @@ class Bars(Lines):
         self.bars.start()
 
     def started(self, cell: PlannedCell, task: Task) -> None:
-        """The second bar begins anew."""
-        super().started(cell, task)
-        self.bars.reset(self.present, total=None, description=f"{_named(cell)} {told(task)}", note="")
+        """A row for the task; anew if it was begun before, elsewhere."""
+        self._take_down(task)
+        self.rows[task.key] = self.bars.add_task(f"{_named(cell)} {told(task)}", note="", total=None)
 
-    def progress(self, done: int, total: int) -> None:
-        """Both bars move."""
-        assert self.task is not None
-        self.ledger.advance(self.task, done / total)
-        self.bars.update(self.present, completed=done, total=total, note=f"{done}/{total}")
+    def progress(self, cell: PlannedCell, task: Task, done: int, total: int) -> None:  # noqa: ARG002 - its row has its name
+        """The task's row and the whole move."""
+        self.ledger.advance(task, done / total)
+        self.bars.update(self.rows[task.key], completed=done, total=total, note=f"{done}/{total}")
         self._move()
 
     def ended(self, cell: PlannedCell, outcome: Outcome) -> None:
         """The line of the log above the bars, which move on."""
+        self._take_down(outcome.task)
         super().ended(cell, outcome)
         self._move()
 
@@ -136,9 +139,13 @@ class Bars(Lines):
         """Take the bars down."""
         self.bars.stop()
 
+    def _take_down(self, task: Task) -> None:
+        if (row := self.rows.pop(task.key, None)) is not None:
+            self.bars.remove_task(row)
+
     def _move(self) -> None:
         note = f"about {clock(self.ledger.remaining_s)} left"
-        self.bars.update(self.whole, completed=self.ledger.done + self.ledger.present, note=note)
+        self.bars.update(self.whole, completed=self.ledger.completed, note=note)
 
 
 def listener(console: Console) -> Lines:

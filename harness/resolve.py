@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from datasets.naming import nearest
 from datasets.sets import called
 from harness.grid import Cell, Grid
 from harness.grid_tables import Scalar
+from harness.labels import labels
 from harness.records import canonical, fingerprint
 from harness.sources import code_version
 from methods.catalogue import FROM_FILES, NETWORKS
@@ -93,7 +95,8 @@ def resolve(cell: Cell) -> Resolved:
     """The network of `cell`, built once without memory, so that what is wrong with it is told now.
 
     Raises:
-        ValueError: an unknown method, a setting or value that it refuses, or a weights file that is not there.
+        ValueError: an unknown method, a setting or value that it refuses, whatever else its code raises, or a weights
+            file that is not there.
     """
     address = ELSEWHERE.get(cell.method, cell.method)
     if address not in NETWORKS and ":" not in address:
@@ -103,11 +106,17 @@ def resolve(cell: Cell) -> Resolved:
         chosen = _chosen(plugin, cell)
         attends = _attends(address, plugin, cell, chosen)
         settings = plugin.settings(chosen)
-    except ValueError as error:
-        raise ValueError(f"method {cell.method!r}: {error}") from error
+    except Exception as error:  # a plug-in is anybody's code
+        raise ValueError(f"method {cell.method!r}: {_told(error)}") from error
     title = cell.label or (Path(cell.weights).stem if isinstance(plugin, FromFile) and cell.weights else plugin.title)
     module = NETWORKS.get(address, address)
     return Resolved(cell=cell, address=module, title=title, plugin=plugin, settings=settings, attends=attends)
+
+
+def _told(error: Exception) -> str:
+    """The first line of what a method raised, with its kind unless it was raised for the user."""
+    line = next(iter(str(error).splitlines()), "")
+    return line if isinstance(error, ValueError) and line else f"{type(error).__name__}: {line}"
 
 
 def _attends(address: str, plugin: Plugin, cell: Cell, chosen: Mapping[str, Scalar]) -> bool:
@@ -136,7 +145,7 @@ def _described(path: str | None) -> dict[str, str] | None:
     """A weights file as the store knows it: its name and its hash."""
     if path is None:
         return None
-    if not (file := Path(path)).is_file():
+    if not os.path.isfile(file := Path(path)):  # noqa: PTH113 - Path.is_file raises where a name is too long
         raise ValueError(f"no weights file at {path}")
     return {"file": file.name, "sha256": _hash(file, file.stat().st_mtime_ns)}
 
@@ -146,7 +155,22 @@ def _hash(file: Path, modified: int) -> str:  # noqa: ARG001 - part of the cache
     return file_hash(file)
 
 
-def label_view(cell: Resolved) -> dict[str, Scalar]:
+def labelled(cells: Sequence[Resolved]) -> list[str]:
+    """The label of each cell. Cells of one label differ in scale and seed alone, which are columns of their own.
+
+    Raises:
+        ValueError: two that differ in more would bear one label, as a plug-in that is titled like a built-in method.
+    """
+    named, first = labels([(cell.title, _label_view(cell)) for cell in cells]), dict[tuple[str, int], Resolved]()
+    for label, cell in zip(named, cells, strict=True):
+        held = first.setdefault((label, cell.cell.scale), cell)
+        if told := [name for name, value in cell.spec.items() if name != "seed" and value != held.spec[name]]:
+            both = f"{held.cell.method!r} and {cell.cell.method!r}, which differ in {', '.join(told)}"
+            raise ValueError(f"two methods of the grid would be called {label!r}: {both}. Give one of them a label")
+    return named
+
+
+def _label_view(cell: Resolved) -> dict[str, Scalar]:
     """What may tell two cells of a method apart in a label: settings, budget, weights; scale and seed are columns."""
     spec = cell.spec
     budget: dict[str, Scalar] = {f"train {name}": str(value) for name, value in (spec["train"] or {}).items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -32,8 +31,8 @@ class Listener(Protocol):
     def started(self, cell: PlannedCell, task: Task) -> None:
         """A task begins."""
 
-    def progress(self, done: int, total: int) -> None:
-        """So much of the present task is done."""
+    def progress(self, cell: PlannedCell, task: Task, done: int, total: int) -> None:
+        """So much of a task under way is done; there may be several such tasks, each of another cell."""
 
     def ended(self, cell: PlannedCell, outcome: Outcome) -> None:
         """A task has ended and is in the store."""
@@ -77,43 +76,57 @@ class Run:
         return self.store.begin_run(description, self.place.machine, wanted)
 
     def proceed(self, run_id: str, listener: Listener, engine: Engine | None = None) -> list[Outcome]:
-        """Do what is pending, cell by cell, each outcome in the store before the next task begins.
+        """Do what is pending, each outcome in the store at once; `engine` says where, on this machine if None.
 
         KeyboardInterrupt passes through; what had ended by then is in the store, and a training has its checkpoint.
         """
-        engine = engine or LocalEngine(self.place.logs, self.grid.limits.task_s)
+        engine = engine or self._on_this_machine()
         listener.begin(self)
         outcomes: list[Outcome] = []
-        for cell, tasks in self._rounds():
-            with contextlib.closing(engine.run(self._job(cell, tasks))) as events:
-                for event in events:
+        for cells in self._rounds():
+            with contextlib.closing(engine.run(self._job(cell, tasks) for cell, tasks in cells)) as events:
+                present: dict[str, Task] = {}
+                for job, event in events:
                     if isinstance(event, Started):
-                        listener.started(cell, event.task)
+                        present[job.cell.key] = event.task
+                        listener.started(job.cell, event.task)
                     elif isinstance(event, Progress):
-                        listener.progress(event.done, event.total)
+                        listener.progress(job.cell, present[job.cell.key], event.done, event.total)
                     else:
                         self._keep(run_id, event)
-                        listener.ended(cell, event)
+                        listener.ended(job.cell, event)
                         outcomes.append(event)
         return outcomes
 
-    def _rounds(self) -> Iterator[tuple[PlannedCell, tuple[Task, ...]]]:
-        """Each cell with its tasks to do; a second time for those that need what other cells trained by then."""
-        to_do: dict[str, tuple[PlannedCell, list[Task]]] = {}
-        for cell, task in self.pending().values():
-            to_do.setdefault(cell.key, (cell, []))[1].append(task)
-        for later in (False, True):
-            for cell, tasks in to_do.values():
-                own = {task.key for task in cell.tasks}
-                chosen = tuple(task for task in tasks if own.issuperset(task.needs) is not later)
-                if chosen:
-                    yield cell, chosen
+    def _on_this_machine(self) -> Engine:
+        """A place on each device. Counting computes nothing, and nothing is timed beside it: each thread is a place."""
+        devices = self.place.devices
+        if all(task.kind == "count" for _, task in self.pending().values()):
+            devices = devices[:1] * self.place.threads
+        return LocalEngine(self.place.logs, self.grid.limits.task_s, devices)
+
+    def _rounds(self) -> list[list[tuple[PlannedCell, tuple[Task, ...]]]]:
+        """Each cell with its tasks to do, in two rounds: those that need what other cells train wait for the second."""
+        pending = self.pending()
+        rounds: tuple[dict[str, list[Task]], ...] = ({}, {})
+        for cell, task in pending.values():
+            later = any(need in pending and pending[need][0].key != cell.key for need in task.needs)
+            rounds[later].setdefault(cell.key, []).append(task)
+        cells = {cell.key: cell for cell in self.cells}
+        return [[(cells[key], part) for key, tasks in each.items() for part in self._parts(tasks)] for each in rounds]
+
+    def _parts(self, tasks: list[Task]) -> list[tuple[Task, ...]]:
+        """The tasks of a cell as jobs: one, but counts, which do not need each other, as many as may go on at once."""
+        counts = all(task.kind == "count" for task in tasks)
+        parts = self.place.threads if counts else 1
+        return [part for first in range(parts) if (part := tuple(tasks[first::parts]))]
 
     def _job(self, cell: PlannedCell, tasks: tuple[Task, ...]) -> Job:
+        asked = {key for task in cell.tasks for key in (task.key, *task.needs)}
         return Job(
             cell=cell,
             tasks=tasks,
-            known=dict(self.settled),
+            known={key: self.settled[key] for key in asked & self.settled.keys()},
             cache=self.place.cache.folder,
             device=self.place.device,
             threads=self.place.threads,

@@ -14,7 +14,7 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from datasets.naming import nearest
 from harness.errors import UserError
+from harness.outages import patiently, told
 from harness.records import SETTLED, Artifact, Outcome, Record, Task, canonical, fingerprint
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Wanted:
 
 
 class Store:
-    """An open store. Every write is one transaction: an outcome is in the store whole or not at all."""
+    """An open store. Every write is one transaction: an outcome is in it whole or not at all. Times never go back."""
 
     def __init__(self, url: str) -> None:
         """Open the store at `url` (an SQLAlchemy URL, or the path of an SQLite file) and bring its tables up to date.
@@ -55,7 +56,8 @@ class Store:
             UserError: the URL is no URL, its database cannot be reached or written, or the store is newer than us.
         """
         self.url = url if "://" in url else f"sqlite:///{url}"
-        with _told(self.url), contextlib.ExitStack() as on_failure:
+        self._latest: str | None = None
+        with told(self.url, "open", everything=True), contextlib.ExitStack() as on_failure:
             self.engine = _engine(self.url)
             on_failure.callback(self.close)
             _migrate(self.engine)
@@ -69,41 +71,48 @@ class Store:
 
     def begin_run(self, run: Mapping[str, Any], machine: Mapping[str, Any], wanted: Sequence[Wanted]) -> str:
         """Write down a run and everything it asks for; returns the run's id."""
-        run_id, machine_id = uuid.uuid4().hex, fingerprint(machine)
-        with self.engine.begin() as connection:
+        run_id, machine_id, now = uuid.uuid4().hex, fingerprint(machine), self._stamp()
+        specs = {w.cell: w.cell_spec for w in wanted}
+        cells = [{"id": cell, "spec": canonical(spec)} for cell, spec in specs.items()]
+
+        def rows(connection: sa.Connection) -> None:
             self._add_new(connection, "machine", [{"id": machine_id, "description": canonical(machine)}])
-            self._add(connection, "run", [{"id": run_id, "machine_id": machine_id, "started_at": _now(), **run}])
-            self._add_new(connection, "cell", [{"id": w.cell, "spec": canonical(w.cell_spec)} for w in wanted])
+            self._add(connection, "run", [{"id": run_id, "machine_id": machine_id, "started_at": now, **run}])
+            self._add_new(connection, "cell", cells)
             self._add(connection, "wanted", [_wanted_row(run_id, i, w) for i, w in enumerate(wanted)])
+
+        self._write("run", "id", run_id, rows)
         return run_id
 
     def write(self, run_id: str, outcome: Outcome) -> str:
         """Append one outcome with its records and artifacts; returns the attempt's id."""
-        attempt_id, protocol = uuid.uuid4().hex, dict(outcome.protocol)
+        attempt_id, protocol, now = uuid.uuid4().hex, dict(outcome.protocol), self._stamp()
         shared = {name: value for name, value in protocol.items() if name not in NOT_COMPARED}
         row = {"id": fingerprint(protocol), "comparable": fingerprint(shared), "spec": canonical(protocol)}
-        with self.engine.begin() as connection:
+
+        def rows(connection: sa.Connection) -> None:
             self._add_new(connection, "protocol", [row])
-            self._add(connection, "attempt", [_attempt_row(attempt_id, run_id, outcome, row["id"])])
+            ended = {"protocol_id": row["id"], "ended_at": now}
+            self._add(connection, "attempt", [_attempt_row(attempt_id, run_id, outcome) | ended])
             self._add(connection, "record", _record_rows(attempt_id, outcome.records))
             blobs = {_digest(a): base64.b64encode(a.content).decode() for a in outcome.artifacts}
             self._add_new(connection, "blob", [{"id": key, "content": content} for key, content in blobs.items()])
             self._add(connection, "artifact", _artifact_rows(attempt_id, outcome.artifacts))
+
+        self._write("attempt", "id", attempt_id, rows)
         return attempt_id
 
     def add_verdicts(self, run_id: str, verdicts: Sequence[Mapping[str, str]]) -> None:
         """Append what became of claims, in their order, as of the run `run_id`: rows of `verdict`."""
         rows = [{"run_id": run_id, "position": i, **row} for i, row in enumerate(verdicts)]
-        with self.engine.begin() as connection:
-            self._add(connection, "verdict", rows)
+        self._write("verdict", "run_id", run_id, lambda connection: self._add(connection, "verdict", rows))
 
     def settled(self, keys: Iterable[str]) -> dict[str, str]:
         """Those of the task `keys` that need no further attempt, with the status of each: done, or failed for good."""
         table = self._tables.tables["attempt"]
         query = sa.select(table.c.task_key, table.c.status).where(table.c.status.in_(sorted(SETTLED)))
         wanted = set(keys)
-        with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(table.c.ended_at)).all()
+        rows = self._rows(query.order_by(table.c.ended_at))
         found = {key: status for key, status in rows if key in wanted}
         return found | {key: "done" for key, status in rows if key in wanted and status == "done"}
 
@@ -115,8 +124,7 @@ class Store:
         """
         table = self._tables.tables["run"]
         query = sa.select(table.c.id).order_by(table.c.started_at.desc())
-        with self.engine.connect() as connection:
-            ids = [row.id for row in connection.execute(query)]
+        ids = [row.id for row in self._rows(query)]
         found = [run_id for run_id in ids if run_id.startswith(beginning or "")]
         if not found or (beginning and len(found) > 1):
             count = f"{len(found)} runs begin" if found else "no run begins"
@@ -140,8 +148,31 @@ class Store:
         """The rows of an SQL query as a pandas table, `:name` in it standing for the value of that name."""
         import pandas as pd  # noqa: PLC0415 - half a second that writing records does not need
 
-        with self.engine.connect() as connection:
+        with told(self.url, "read"), self.engine.connect() as connection:
             return pd.read_sql(sa.text(query), connection, params=values)
+
+    def _rows(self, query: sa.Select[Any]) -> list[Any]:
+        with told(self.url, "read"), self.engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def _write(self, table: str, column: str, key: str, rows: Callable[[sa.Connection], None]) -> None:
+        """Write `rows`, whole and once; `key` in `column` of `table` is how to see that they are there."""
+
+        def written(connection: sa.Connection) -> bool:
+            own = self._tables.tables[table].c[column]
+            return connection.execute(sa.select(own).where(own == key).limit(1)).first() is not None
+
+        with told(self.url, "write"):
+            patiently(self.engine, rows, written)
+
+    def _stamp(self) -> str:
+        """The time, but after all times in the store: a clock that was set back must not make what is older newest."""
+        if self._latest is None:
+            times = [self._tables.tables[t].c[c] for t, c in (("run", "started_at"), ("attempt", "ended_at"))]
+            newest = [self._rows(sa.select(sa.func.max(time)))[0][0] for time in times]
+            self._latest = max(time or "" for time in newest)
+        self._latest = max(_now(), _just_after(self._latest))
+        return self._latest
 
     def _add(self, connection: sa.Connection, table: str, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -156,7 +187,7 @@ class Store:
 
 
 def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name not in ALONE:
         raise UserError(f"a store is SQLite or PostgreSQL, not {engine.dialect.name}")
     if engine.dialect.name == "sqlite":
@@ -164,16 +195,6 @@ def _engine(url: str) -> sa.Engine:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine
-
-
-@contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
-    """A store that cannot be opened, told without the database library's several lines and without a password."""
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise UserError(f"cannot open the store {_without_password(url)}: {cause}") from error
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
@@ -235,10 +256,10 @@ def _wanted_row(run_id: str, position: int, wanted: Wanted) -> dict[str, Any]:
     return {"run_id": run_id, "position": position, "cell_id": wanted.cell, "label": wanted.label, **task}
 
 
-def _attempt_row(attempt_id: str, run_id: str, outcome: Outcome, protocol_id: str) -> dict[str, Any]:
+def _attempt_row(attempt_id: str, run_id: str, outcome: Outcome) -> dict[str, Any]:
     task = {"task_key": outcome.task.key, "kind": outcome.task.kind, "spec": canonical(outcome.task.spec)}
-    end = {"status": outcome.status.value, "reason": outcome.reason, "seconds": outcome.seconds, "ended_at": _now()}
-    return {"id": attempt_id, "run_id": run_id, "protocol_id": protocol_id, **task, **end}
+    end = {"status": outcome.status.value, "reason": outcome.reason, "seconds": outcome.seconds}
+    return {"id": attempt_id, "run_id": run_id, **task, **end}
 
 
 def _record_rows(attempt_id: str, records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -265,11 +286,10 @@ def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
 
 
-def _without_password(url: str) -> str:
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
-        return url
+def _just_after(time: str) -> str:
+    """A microsecond after `time`; the empty text for itself."""
+    later = dt.datetime.fromisoformat(time) + dt.timedelta(microseconds=1) if time else None
+    return later.isoformat(timespec="microseconds") if later else ""
 
 
 def read_json(text: str) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 A batch is a pure function of seed and step, and a checkpoint holds every other state (weights, optimizer, schedule,
 scaler, average, random generators, curve), so a resumed training equals an undisturbed one bit for bit on a CPU. Only
 the forward call is compiled, where that is asked for: checkpoints and weights are the network's own.
+
+Processes that joined a meeting (`harness.ranks`) train together: each has its share of the batch, and all do what one
+would do with the whole. Rank 0 alone writes. A checkpoint does not know how many they were.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +22,12 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from datasets.patches import Batch, PatchSource
+from harness.cache import checkpoint_bytes, set_aside, state_of, whole
 from harness.execution import Execution, graph_breaks
-from harness.grid_tables import TrainBudget
+from harness.grid_tables import Precision, TrainBudget
 from harness.inference import autocast, float32_products, to_tensor
 from harness.last_good import LastGood, State, on_cpu
+from harness.ranks import Together
 from harness.records import Record
 from methods.interface import attention_loss, attention_modules
 
@@ -70,7 +74,7 @@ def train(
 
     Raises:
         DivergedError: a loss or weight is not finite.
-        Stopped: `stop()` became true; the state is on disk.
+        Stopped: `stop()` became true, on any rank; the state is on disk.
         UnavailableError: the budget asks for a compiled network, and this machine or network cannot have one.
     """
     training = Training(network, budget, device)
@@ -79,12 +83,12 @@ def train(
     for batch in source.batches(training.step, budget.steps):
         training.advance(batch)
         progress(training.step, budget.steps)
-        if stop():
-            training.save(checkpoints.file)
-            raise Stopped
-        if time.monotonic() - saved > checkpoints.every_s:
+        stopped, due = training.together.any(stop(), time.monotonic() - saved > checkpoints.every_s)
+        if stopped or due:
             training.save(checkpoints.file)
             saved = time.monotonic()
+        if stopped:
+            raise Stopped
     training.save(checkpoints.file)
     return training.weights(), training.records()
 
@@ -97,9 +101,9 @@ class Training:
         way = Execution(compile=budget.compile, channels_last=budget.channels_last)
         way.require(device)
         self.network = way.laid_out(network.to(device)).train()
-        self.forward = way.forward_of(self.network)
+        self.together = Together.present()
+        self.loss = self.together.learning(_Loss(self.network, way, device, budget.precision))
         self.attentions = list(attention_modules(network).values())
-        self.adding = nn.ModuleList(self.attentions)
         learnt = [p for p in network.parameters() if p.requires_grad]
         fused = budget.fused_adam or None
         self.optimizer = torch.optim.Adam(learnt, lr=budget.learning_rate, betas=BETAS, fused=fused)
@@ -146,28 +150,31 @@ class Training:
 
     def save(self, file: Path) -> None:
         """Write the state beside `file` and put it in its place, so that a state on disk is always whole."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.part")
-        with partial.open("wb") as stream:
-            torch.save(self._state(), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
+        if self.losses:
+            self.losses = list(self.together.mean(torch.stack(self.losses)))
+        if self.together.rank == 0:
+            with whole(file) as partial, partial.open("wb") as stream:
+                torch.save(self._state(), stream)
 
     def resume(self, file: Path) -> None:
-        """Take up the state in `file`, if there is one."""
-        if not file.is_file():
+        """Take up the state in `file`, if rank 0 has one that can be used."""
+        held = self.together.sent(checkpoint_bytes(file) if self.together.rank == 0 else b"")
+        if not held:
             return
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = state_of(held)
+        if state.keys() != self._state().keys():
+            if self.together.rank == 0:
+                set_aside(file, "this version of nlbench has not written it")
+            return
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.step, self.pace = state["step"], Pace(**state["pace"])
         self.curve = [tuple(point) for point in state["curve"]]
-        self.losses = list(state["losses"])
+        self.losses = [loss.to(self.device) for loss in state["losses"]]
         self.good.load(state["good"])
         torch.set_rng_state(state["generator"])
-        if state["generators_cuda"]:
-            torch.cuda.set_rng_state_all(state["generators_cuda"])
+        if state["generator_cuda"] is not None:
+            torch.cuda.set_rng_state(state["generator_cuda"], self.device)
 
     def _state(self) -> dict[str, Any]:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
@@ -177,8 +184,8 @@ class Training:
             "curve": self.curve,
             "losses": self.losses,
         }
-        cuda = torch.cuda.get_rng_state_all() if self.device.startswith("cuda") else []
-        random = {"generator": torch.get_rng_state(), "generators_cuda": cuda}
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.startswith("cuda") else None
+        random = {"generator": torch.get_rng_state(), "generator_cuda": cuda}
         return parts | progress | {"good": self.good.state()} | random
 
     def _parts(self) -> dict[str, Any]:
@@ -187,10 +194,8 @@ class Training:
 
     def _update(self, batch: Batch) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.budget.precision):
-            sr = self.forward(to_tensor(batch.lr, self.device))
-            loss: Tensor = F.l1_loss(sr.float(), to_tensor(batch.hr, self.device))
-        self.scaler.scale(loss + attention_loss(self.adding)).backward()
+        loss, learnt = self.loss(to_tensor(batch.lr, self.device), to_tensor(batch.hr, self.device))
+        self.scaler.scale(learnt).backward()
         if self.budget.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.budget.clip_norm)
@@ -199,11 +204,13 @@ class Training:
         self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        return loss.detach()
+        lone: Tensor = loss.detach()
+        return lone
 
     def _note(self) -> None:
         """A point of the curve. Finite weights after finite losses are the new good ones; else training ends here."""
-        losses = torch.stack(self.losses).float().cpu()
+        losses = self.together.mean(torch.stack(self.losses)).float().cpu()
+        self.together.require_same(self.network.state_dict())
         finite = torch.isfinite(losses)
         if not finite.all():
             first = self.step - len(losses) + int((~finite).nonzero()[0]) + 1
@@ -212,6 +219,24 @@ class Training:
             raise DivergedError(self.step, self.good.state())
         self.curve.append((self.step, float(losses.mean()), float(self.schedule.get_last_lr()[0])))
         self.losses = []
+
+
+class _Loss(nn.Module):
+    """From patches to the L1 loss, and to that with what attention modules add: all that learns is behind the second.
+
+    One module for both, because several processes exchange the gradients of one module's forward.
+    """
+
+    def __init__(self, network: nn.Module, way: Execution, device: str, precision: Precision) -> None:
+        super().__init__()
+        self.network, self.device, self.precision = network, device, precision
+        self.adding = nn.ModuleList(attention_modules(network).values())
+        self.of_network = way.forward_of(network)
+
+    def forward(self, lr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast(self.device, self.precision):
+            loss = F.l1_loss(self.of_network(lr).float(), hr)
+        return loss, loss + attention_loss(self.adding)
 
 
 @dataclasses.dataclass(kw_only=True)

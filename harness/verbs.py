@@ -6,29 +6,39 @@ Heavy libraries are imported when a verb runs: `--help` needs none of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 import typer
 
+from harness.errors import UserError
 from harness.isolate import start_server
 from harness.options import (
     DEFAULT_OUT,
     EXACT,
     FAILED,
     GRIDS,
+    INTERRUPTED,
     Device,
     GridFile,
     Out,
     StoreUrl,
     Threads,
     console,
+    existing_store,
     grid_file,
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.recorded import Recorded
+    from harness.replay import Again
     from harness.run import Run
+    from harness.store import Store
 
 REFERENCES = Path(__file__).parents[1] / "tests" / "golden"
 
@@ -98,6 +108,21 @@ def verify(
         raise typer.Exit(FAILED)
 
 
+def recover(
+    store: Annotated[Path, typer.Argument(help="SQLite file that is damaged; it stays as it is.")],
+    new: Annotated[Path, typer.Argument(help="File of the new store; there must be none yet.")],
+) -> None:
+    """Copy whatever can be read of a damaged store to a new one."""
+    from harness.recover import recover as copied  # noqa: PLC0415 - the database library is not needed by --help
+
+    say = functools.partial(console().print, highlight=False, soft_wrap=True)
+    found = copied(store, new)
+    say(f"{new} has rows {', '.join(f'{count:,} of {table}' for table, count in found.copied.items() if count)}.")
+    if found.incomplete:
+        say(f"{found.incomplete} attempts lost records and are left out: the next run does them again.")
+    say(f"Go on with: python run_all.py run GRID --store {new}")
+
+
 def plan(
     grid: GridFile = GRIDS / "default.toml",
     out: Out = DEFAULT_OUT,
@@ -111,6 +136,54 @@ def plan(
     from harness.run import prepare  # noqa: PLC0415
 
     print_plan(prepare(grid_file(grid), Place.of(out, store, device, threads), dry=True))
+
+
+class DoneAgain(NamedTuple):
+    """What a replay did: the attempts it was asked for, in the `old` store; its own, in the `fresh` one in `folder`."""
+
+    again: list[Again]
+    attempts: list[Recorded]
+    old: Store
+    fresh: Store | None
+    folder: Path
+
+
+def done_again(
+    asked: str,
+    out: Path,
+    store: str | None,
+    device: str | None,
+    threads: int | None,
+    *,
+    screen: Console,
+    tell: Callable[[list[Again]], None],
+) -> DoneAgain:
+    """Do the attempts again that the id `asked` names; `tell` what is about to be done before it is.
+
+    Raises:
+        UserError: there is no such store, id or device.
+    """
+    start_server()
+    from harness import replay  # noqa: PLC0415 - torch takes seconds, which --help need not
+    from harness.progress import Quiet, listener  # noqa: PLC0415
+    from harness.recorded import trainings  # noqa: PLC0415
+
+    if store and "://" not in store and not Path(store).is_file():
+        raise UserError(f"no store at {store}")
+    old = existing_store(out, store)
+    found = replay.attempts(old, asked)
+    place = replay.fresh_place(out, found[0], asked, device, threads)
+    again = replay.rebuilt(found, trainings(old), place)
+    tell(again)
+    watcher = listener(screen) if screen.is_terminal else Quiet(screen)
+    try:
+        fresh, attempts = replay.carry_out(again, place, watcher)
+    except KeyboardInterrupt:
+        screen.print("Interrupted; the same command begins anew.")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        watcher.close()
+    return DoneAgain(again, attempts, old, fresh, place.out)
 
 
 def counted(grids: list[Path] | None, out: Path, store: str | None) -> list[str]:
@@ -138,14 +211,15 @@ def print_plan(run: Run) -> None:
 
     pending, expected = run.pending(), estimates(run)
     table = Table("cell", "method", "scale", "seed", "tasks", "done", "to do takes about")
-    total = Estimate()
+    total, left = Estimate(), dict[str, Estimate]()
+    for key, (owner, _) in pending.items():
+        left[owner.key] = left.get(owner.key, Estimate()) + expected[key]
     for cell in run.cells:
-        own = [expected[key] for key, (owner, _) in pending.items() if owner is cell]
-        left = sum(own, Estimate())
+        own = left.get(cell.key, Estimate())
         done = sum(task.key in run.settled for task in cell.tasks)
-        row = (cell.key, cell.label, cell.scale, cell.spec["seed"], len(cell.tasks), done, clock(left.seconds))
+        row = (cell.key, cell.label, cell.scale, cell.spec["seed"], len(cell.tasks), done, clock(own.seconds))
         table.add_row(*map(str, row))
-        total += left
+        total += own
     console().print(table)
     console().print(
         f"{len(run.cells)} cells, {len(pending)} tasks to do: about {clock(total.seconds)} and "

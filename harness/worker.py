@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import signal
@@ -22,16 +23,16 @@ from datasets.sets import ImageSet
 from harness import count
 from harness.attend import attend
 from harness.cache import Cache, save_weights
-from harness.endings import status_of, told
+from harness.endings import blocked, status_of, told
 from harness.evaluate import evaluate
-from harness.execution import NAMES
-from harness.grid_tables import Scalar, positions
+from harness.grid_tables import Scalar
 from harness.harm import UPPER, WINDOW, harms
 from harness.networks import built
 from harness.plan import PlannedCell, image_set
 from harness.profile import profile, protocol
 from harness.race import Races
 from harness.race import protocol as race_protocol
+from harness.ranks import ALONE, Meeting, joined
 from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train
 from methods.agreement import check_agreement
@@ -68,6 +69,8 @@ class Job:
     data: Mapping[str, str]
     """Where each data set of the grid is found: its name in the store, and the name or path in the grid."""
     checkpoint_s: float = 20.0
+    meeting: Meeting = ALONE
+    """Where trainings of this job find the other processes that share their batches."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,22 +110,6 @@ def run_cell(job: Job, report: Callable[[Event], None]) -> None:
             return
 
 
-def blocked(task: Task, cell: PlannedCell, known: Mapping[str, str]) -> str | None:
-    """Why `task` need not be tried, from how others ended: its training failed, or a smaller size ran out of memory."""
-    own = {other.key for other in cell.tasks}
-    for need in task.needs:
-        if known.get(need, Status.DONE) != Status.DONE:
-            whose = "its" if need in own else "its twin's"
-            return f"{whose} training ended as {known[need]}"
-    if task.kind in {"attention", "profile"}:
-        for other in cell.tasks:
-            smaller = other.kind == task.kind and positions(other.spec["size"]) < positions(task.spec["size"])
-            same = smaller and all(other.spec.get(name) == task.spec.get(name) for name in ("precision", *NAMES))
-            if same and known.get(other.key) == Status.OUT_OF_MEMORY:
-                return f"implied: out of memory at {other.spec['size']}"
-    return None
-
-
 class _Work:
     """What the tasks of a cell share: the cache, and the network with its weights once they are there."""
 
@@ -153,37 +140,38 @@ class _Work:
             found = tasks[task.kind](task)
         except Stopped:
             raise
-        except Exception as error:  # noqa: BLE001 - a method may raise anything, and the rest must go on
-            traceback.print_exc()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a method may raise anything, and the rest must go on
+            with contextlib.suppress(OSError):  # the log may be on a full disk
+                traceback.print_exc()
             found = {"status": status_of(error), "reason": told(error)}
         return Outcome(**{"task": task, "status": Status.DONE, **found, "seconds": time.monotonic() - started})
 
     def _train(self, task: Task) -> dict[str, Any]:
-        job, budget = self.job, self.job.cell.budget
+        job, budget, rank = self.job, self.job.cell.budget, self.job.meeting.rank
         assert budget is not None
         degraded = (budget.degradation, budget.noise_seed)
         images = decoded(image_set(job.data[budget.data], job.cell.scale, *degraded), self.cache.images)
-        source = PatchSource(images=images, patch=budget.patch, batch=budget.batch, seed=task.spec["seed"])
+        asked = {"patch": budget.patch, "batch": budget.batch, "seed": task.spec["seed"]}
+        source = PatchSource(images=images, **asked, rank=rank, ranks=job.meeting.count)
         network = self._build(task.spec["seed"])
         if job.cell.start is not None:
             load_weights(network, job.cell.start, new_upsampler=True)
         self._gate(network)
+        kept, stop = Checkpoints(file=self.cache.checkpoint(task.key), every_s=job.checkpoint_s), self.stop.is_set
         try:
-            state, records = train(
-                network,
-                source,
-                budget,
-                device=job.device,
-                checkpoints=Checkpoints(file=self.cache.checkpoint(task.key), every_s=job.checkpoint_s),
-                progress=self._progress,
-                stop=self.stop.is_set,
-            )
+            with joined(job.meeting, job.device):
+                state, records = train(
+                    network, source, budget, device=job.device, checkpoints=kept, progress=self._progress, stop=stop
+                )
         except DivergedError as error:
-            save_weights(error.state, self.cache.last_good(task.key))
+            if rank == 0:
+                save_weights(error.state, self.cache.last_good(task.key))
             raise
-        save_weights(state, self.cache.weights(task.key))
+        if rank == 0:
+            save_weights(state, self.cache.weights(task.key))
         seen = f"{len(source.large)} of {len(images.pairs)}, the rest being smaller than a patch"
         protocol = {"loss": LOSS, "images": seen, "device": job.device, "threads": job.threads}
+        protocol |= {"processes": job.meeting.count, "weights": state_hash(state)}
         return {"records": tuple(records), "protocol": protocol}
 
     def _evaluate(self, task: Task) -> dict[str, Any]:
@@ -270,7 +258,7 @@ class _Work:
     ) -> nn.Module:
         """A network with the weights of the training `trained`, or of the file `given`, or with none to load."""
         network = built(plugin, self.job.cell.scale, settings, given, 0)
-        file = self.cache.weights(trained) if trained else given
+        file = self.cache.sound_weights(trained) if trained else given
         if file is not None and not isinstance(plugin, FromFile):
             load_weights(network, file)
         self._gate(network)

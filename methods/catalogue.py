@@ -45,8 +45,10 @@ def method(name: str) -> Plugin:
     if name not in NETWORKS and ":" not in name:
         raise unknown_name("method", name, NETWORKS)
     found = _load(NETWORKS.get(name, name))
-    if not isinstance(found, Plugin):
+    if not isinstance(found, Plugin) or isinstance(found, type):
         raise ValueError(f"{name!r} is a {type(found).__name__}, not a method: see methods.interface.Plugin")  # noqa: TRY004 - the user's mistake
+    if not (isinstance(found.title, str) and found.title.strip() and found.title.isprintable()):
+        raise ValueError(f"the title of {name!r} is no printable text: {found.title!r}")
     return found
 
 
@@ -74,8 +76,11 @@ def build_attention(name: str, channels: int, **settings: Scalar) -> nn.Module:
 
 
 def _load(address: str) -> Any:
+    """The object at `address`; whatever its module raises when it is imported, an end of the program included."""
     module, _, attribute = address.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load method {address!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"cannot load method {address!r}: {type(error).__name__}: {error}") from error

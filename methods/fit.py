@@ -87,7 +87,8 @@ def _shapes(name: str, scale: int, settings: Mapping[str, Scalar]) -> Shapes | N
 
 
 def _sizes(shapes: Shapes) -> dict[str, int]:
-    """Scale and settings as far as the shapes tell them."""
+    """Scale and settings as far as the shapes tell them; only weights have several axes, in a file that is honest."""
+    shapes = {key: shape for key, shape in shapes.items() if len(shape) > 1}
     if "head.0.weight" not in shapes:
         return {}
     channels = shapes["head.0.weight"][0]

@@ -85,6 +85,13 @@ def require_positive(spec: object, *names: str) -> None:
             raise ValueError(f"{name} must be at least 1, not {value}")
 
 
+def require_at_most(spec: object, most: int, *names: str) -> None:
+    """Raise `ValueError` if a named field of `spec` is above `most`."""
+    for name in names:
+        if (value := getattr(spec, name)) > most:
+            raise ValueError(f"{name} must be at most {most}, not {value}")
+
+
 def require_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise `ValueError` with the nearest match unless `value` is one of `choices`."""
     if value not in choices:

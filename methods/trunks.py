@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from methods.interface import Carry, Conv2d, NonLocal, Recipe
-from methods.settings import require_positive
+from methods.settings import require_at_most, require_positive
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
+MOST_BLOCKS = 1000
+"""Some fifty times what papers have; planning builds a network to know it, and a grid may say a million."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class ResidualTrunk:
 
     def __post_init__(self) -> None:
         require_positive(self, "n_feats", "n_resblocks", "attention_every")
+        require_at_most(self, MOST_BLOCKS, "n_resblocks")
 
     def build(self, scale: int, recipe: Recipe | None) -> nn.Module:
         """The network at `scale`."""
@@ -58,6 +61,7 @@ class GroupTrunk:
 
     def __post_init__(self) -> None:
         require_positive(self, "n_feats", "n_resgroups", "n_resblocks")
+        require_at_most(self, MOST_BLOCKS, "n_resgroups", "n_resblocks")
 
     def build(self, scale: int, recipe: Recipe | None) -> nn.Module:
         """The network at `scale`."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import struct
+import os
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,21 @@ from methods.trunks import RGB_MEAN
 
 WRAPPERS = ("params_ema", "params", "state_dict", "model")
 UPSAMPLER = "tail.0."
+EXPANSION = 8
+"""How many times its own size a file may be once it is read. PyTorch and safetensors store numbers as they are."""
+NUMBERS = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+)
+"""What the tensors of networks consist of."""
+SHOWN = 60
+"""Signs of a name that a message shows."""
 
 State = Mapping[str, Tensor]
 
@@ -61,17 +78,23 @@ def load_weights(network: nn.Module, path: str | Path, *, new_upsampler: bool = 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file by state-dict key, wrappers and `module.` prefixes removed.
 
+    Nothing is made that is much larger than the file: a packed file that expands, and a tensor that claims more
+    numbers than the file can hold, are refused.
+
     Raises:
-        ValueError: no such file, or one that cannot be read without executing code.
+        ValueError: no such file, one that cannot be read without executing code, or one that holds anything but dense
+            tensors of plain numbers under printable names.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a name is too long
         raise ValueError(f"no weights file at {path}")
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    except (safetensors.SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"cannot read weights from {path}: {reason}") from error
-    return _unwrap(content, path)
+    state = _unwrap(content, path)
+    _check_plain(state, path)
+    return state
 
 
 def file_hash(path: Path) -> str:
@@ -94,12 +117,30 @@ def _read_pickle(path: Path) -> Any:
     """A `.pt` file under `weights_only`; whatever the unpickler raises on a bad file is told as a `ValueError`."""
     import pickle  # noqa: PLC0415 - for the name of the error; nothing is unpickled by it
 
+    _check_packing(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of old formats, which concern who wrote the file
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError("it is damaged, or holds more than plain tensors and loading it would run code") from error
-    except (LookupError, AssertionError, TypeError, AttributeError, struct.error) as error:
-        raise ValueError(f"it is damaged ({type(error).__name__})") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file brings the unpickler to raise almost anything
+        reason = str(error).partition("\n")[0] if isinstance(error, RuntimeError | ValueError) else ""
+        raise ValueError(reason or f"it is damaged ({type(error).__name__})") from error
+
+
+def _check_packing(path: Path) -> None:
+    """Raise `ValueError` if a zip file, as `torch.save` writes them, would expand in memory."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise ValueError(f"it is damaged ({error})") from error
+    if unpacked > EXPANSION * (packed := path.stat().st_size):
+        raise ValueError(f"its {packed:,} bytes would expand to {unpacked:,}; weights are stored as they are")
 
 
 def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
@@ -109,6 +150,26 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
         raise ValueError(f"{path} holds no state dict: a table of tensors by name was expected")
     return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+
+
+def _check_plain(state: State, path: Path) -> None:
+    """Raise `ValueError` unless each tensor is dense, of plain numbers, in the file, and has a printable name."""
+    room = EXPANSION * path.stat().st_size
+    for key, tensor in state.items():
+        if not key.isprintable():
+            raise ValueError(f"{path} holds a tensor called {key[:SHOWN]!r}: names are of printable signs")
+        if fault := _fault(tensor, room):
+            raise ValueError(f"cannot read weights from {path}: {key[:SHOWN]} {fault}")
+
+
+def _fault(tensor: Tensor, room: int) -> str:
+    """What makes a tensor unfit to be read as weights, if anything; `room` is how many bytes it may have at most."""
+    if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.is_nested:
+        return "is no dense tensor with values"
+    if tensor.dtype not in NUMBERS:
+        return f"is of {tensor.dtype}; weights are of {', '.join(str(each) for each in NUMBERS)}"
+    claimed = tensor.numel() * tensor.element_size()
+    return f"claims {claimed:,} bytes, more than the file can hold" if claimed > room else ""
 
 
 def _in_unit_range(state: State) -> tuple[State, int]:

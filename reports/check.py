@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -73,12 +72,6 @@ def as_junit(verdicts: Sequence[Verdict], fallen: Sequence[Verdict]) -> str:
             ET.SubElement(case, "skipped", {"message": verdict.reason})
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def write(path: Path, text: str) -> None:
-    """`text` to a file, whose folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def _sentence(verdict: Verdict) -> str:

@@ -82,7 +82,7 @@ def crossover_table(cost: Cost, grown: Sequence[Growth], found: Mapping[str, Map
         for quantity, name in QUANTITIES.items()
         for backend in found
     ]
-    labels = list(dict.fromkeys(label for each in found.values() for label, _ in each))
+    labels = {label for each in found.values() for label, _ in each}
     if not labels:
         return None
     ordered = [g.label for g in grown if g.label in labels]

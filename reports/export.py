@@ -8,8 +8,9 @@ from typing import get_args
 from datasets.naming import nearest
 from harness.errors import UserError
 from harness.store import Store
+from reports.files import write_whole
 from reports.frames import load
-from reports.page import write_whole
+from reports.markup import as_csv
 from reports.trackers import Tracker, tracked
 
 TRACKERS: tuple[Tracker, ...] = get_args(Tracker)
@@ -27,7 +28,7 @@ def export(store: Store, file: Path, form: str, run_id: str | None = None) -> st
 
     Raises:
         UserError: no such run, or nothing to write.
-        OSError: the file cannot be written.
+        UserError: the file cannot be written.
     """
     for tracker in TRACKERS:
         if form == tracker:
@@ -54,7 +55,7 @@ def form_of(file: Path, form: str | None = None) -> str:
 
 def _records(store: Store, file: Path, form: str, run_id: str | None) -> str:
     frame = store.measurements(store.run_id(run_id) if run_id else None)
-    write_whole(file, frame.to_csv(index=False) if form == "csv" else frame.to_parquet(None, index=False))
+    write_whole(file, as_csv(frame) if form == "csv" else frame.to_parquet(None, index=False))
     return f"{len(frame):,} records written to {file}"
 
 

@@ -19,9 +19,10 @@ from matplotlib.text import Text
 
 from datasets.naming import nearest
 from harness.errors import UserError
+from reports.files import write_whole
 from reports.frames import Frames
 from reports.markup import POWER
-from reports.page import page_content, write_whole
+from reports.page import page_content
 from reports.several import called, origin
 from reports.svg import Figure, drawn_for, printed
 
@@ -66,7 +67,7 @@ def write_figures(frames: Frames, file: str, names: Sequence[str] = (), width: s
 
     Raises:
         UserError: no such figure, kind of file or width, or several figures for one file.
-        OSError: a file cannot be written.
+        UserError: a file cannot be written.
     """
     kind, inches = kind_of(Path(file)), inches_of(width)
     kept: list[Kept] = []

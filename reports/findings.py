@@ -53,7 +53,7 @@ def _best(quality: Quality, pairs: Pairs, scored: Sequence[Scored]) -> str:
     alike = {best, *(pair.second for pair in against if pair.verdict == "alike")}
     equal = [label for label in quality.labels if label in alike]
     psnr, verb = fixed(quality.score(best, "psnr_y"), 2), "reaches" if len(equal) == 1 else "reach"
-    sentence = f"On {quality.title}, {listed(equal)} {verb} the highest mean PSNR-Y of all networks: {psnr} dB"
+    sentence = f"On {quality.title}, {_few(equal)} {verb} the highest mean PSNR-Y of all networks: {psnr} dB"
     rivals = [label for label in quality.ranking if label not in alike]
     next_best = next((pair for pair in against if pair.second in rivals[:1]), None)
     return sentence + _over_baseline(quality, best) + _lead(next_best) + _elsewhere(best, scored)

@@ -126,18 +126,22 @@ def scatter_of(n: Floats, medians: Floats) -> Scatter:
     return Scatter(squares=float(residuals @ residuals), freedom=len(n) - unknowns)
 
 
-def widened(own: Scatter, others: Iterable[Scatter]) -> Scatter:
-    """`own`, or that of all methods of one machine together (`others`, own among them) where this is larger.
+def pooled(scatters: Iterable[Scatter]) -> Scatter:
+    """What several methods of one machine scatter together."""
+    held = list(scatters)
+    return Scatter(squares=sum(s.squares for s in held), freedom=sum(s.freedom for s in held))
+
+
+def widened(own: Scatter, together: Scatter) -> Scatter:
+    """`own`, or that of all methods of one machine `together`, own among them, where this is larger.
 
     Few methods have sizes enough to tell their own scatter, and the machine's bad moments hit all of them alike: so it
     counts as known as well as all together. One that scatters more than all do (F test, one in ten by chance) has only
     its own sizes to tell by how much. Simulated: 95 to 99 % of 95 % intervals hold the truth where methods scatter
     alike, some 85 % for one that scatters five times as much as the others over four sizes.
     """
-    held = list(others)
-    squares, freedom = sum(s.squares for s in held), sum(s.freedom for s in held)
-    together = Scatter(squares=squares, freedom=freedom)
-    rest = Scatter(squares=max(squares - own.squares, 0.0), freedom=freedom - own.freedom)
+    freedom = together.freedom
+    rest = Scatter(squares=max(together.squares - own.squares, 0.0), freedom=freedom - own.freedom)
     if rest.freedom <= 0 or own.variance > rest.variance * stats.f.ppf(OUTLYING, max(own.freedom, 1), rest.freedom):
         return own if own.freedom else together
     variance = max(own.variance, together.variance)

@@ -67,11 +67,11 @@ ORDER BY artifact.attempt_id, artifact.position
 """
 
 WANTED = """
-SELECT wanted.position, wanted.cell_id, wanted.label, wanted.task_key, wanted.kind, cell.spec AS cell_spec
-FROM wanted
-JOIN cell ON cell.id = wanted.cell_id
-WHERE wanted.run_id = :run
-ORDER BY wanted.position
+SELECT position, cell_id, label, task_key, kind FROM wanted WHERE run_id = :run ORDER BY position
+"""
+
+CELLS = """
+SELECT id, spec FROM cell WHERE id IN (SELECT cell_id FROM wanted WHERE run_id = :run)
 """
 
 VERDICTS = """
@@ -152,7 +152,7 @@ def load(store: Store, run_id: str | None = None, *, pictures: bool = True) -> F
     runs = store.frame(RUN)
     run = _chosen_run(runs, run_id)
     attempts = store.frame(ATTEMPTS, run=run["id"])
-    tasks = _tasks(store.frame(WANTED, run=run["id"]), attempts)
+    tasks = _tasks(store.frame(WANTED, run=run["id"]), store.frame(CELLS, run=run["id"]), attempts)
     return Frames(
         run=run,
         tasks=tasks,
@@ -216,10 +216,12 @@ def _protocols(attempts: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {str(key): {k: v for k, v in spec.items() if k not in NOT_COMPARED} for key, spec in specs.items()}
 
 
-def _tasks(wanted: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
-    cells = pd.DataFrame([_cell_columns(spec) for spec in wanted.pop("cell_spec")], index=wanted.index)
+def _tasks(wanted: pd.DataFrame, cells: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
+    """A cell's description is read once, however many tasks it has: that of a count names every contender."""
+    told = dict(zip(cells["id"], map(_cell_columns, cells["spec"]), strict=True))
+    columns = pd.DataFrame([told[cell] for cell in wanted["cell_id"]], index=wanted.index)
     for name in ("method", "scale", "seed", "cell_spec"):
-        wanted[name] = cells.get(name, pd.Series(dtype=object))
+        wanted[name] = columns.get(name, pd.Series(dtype=object))
     wanted["label"] = wanted["label"].map(_clean).astype(object)
     answer = _answers(attempts)
     places = pd.DataFrame([_place_columns(spec) for spec in answer.pop("spec")], index=answer.index)

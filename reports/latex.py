@@ -112,6 +112,11 @@ def escaped(text: str) -> str:
     return "".join(f"$n^{{{part}}}$" if i % 2 else _escaped(part) for i, part in enumerate(parts))
 
 
+def comment(text: str) -> str:
+    """A line that TeX skips: whatever would end a line is a space."""
+    return f"% {' '.join(text.split())}"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Columns:
     """How the columns of a table are set: which stand on the left, and how many signs each needs."""
@@ -200,7 +205,7 @@ def _environment(table: Table, part: Table, label: str, index: int, count: int) 
     name = "table*" if columns.signs > NARROW or any(columns.shares) else "table"
     caption = escaped(table.caption) + (f" ({index + 1} of {count})" if count > 1 else "")
     lines = [
-        *([f"% protocol {table.protocol}"] if table.protocol else []),
+        *([comment(f"protocol {table.protocol}")] if table.protocol else []),
         f"\\begin{{{name}}}[htbp]",
         "\\centering",
         f"\\caption{{{caption}}}",

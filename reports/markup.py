@@ -17,6 +17,8 @@ LEGEND = "Bold is best in its column, underlined second best; figures that print
 PROTOCOL_DIGITS = 8
 NOTES = "Notes"
 """The title of the last column of CSV."""
+FORMULA = re.compile(r"[=@\t\r]|[+-](?!(?:[\d.]+|inf)[%×]?(?:$| to | ± | \())")  # noqa: RUF001 - the sign that is printed
+"""How text begins that a spreadsheet would compute; a number with its sign, alone or before its interval, is none."""
 POWER = re.compile(r"\bn\^([\d.]*\d)")
 """How text writes a power of n."""
 SPECIAL = re.compile(r"[\\|*`<~]|\](?=[(\[])|(?<!\w)_|_(?!\w)")
@@ -97,8 +99,21 @@ def csv(tables: Sequence[Table]) -> str:
     """
     rows = [row for table in tables for row in _values(table)]
     frame = pd.DataFrame(rows)
-    text: str = frame[[*frame.columns.drop(NOTES), NOTES]].to_csv(index=False)
+    return as_csv(frame[[*frame.columns.drop(NOTES), NOTES]])
+
+
+def as_csv(frame: pd.DataFrame) -> str:
+    """A frame as CSV. Text that a spreadsheet would take for a formula gets an apostrophe, which makes it text."""
+    told = frame.rename(columns=_no_formula)
+    for name, column in told.items():
+        if column.dtype.kind not in "biuf":
+            told[name] = column.map(_no_formula)
+    text: str = told.to_csv(index=False)
     return text
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def full(entry: Entry) -> float | None:

@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from reports.files import write_whole
 from reports.frames import Frames
 from reports.gallery import Embedded
 from reports.method_names import Method, methods_of
 from reports.method_sections import Whole, crops, sections, whole_of
-from reports.page import rendered, write_whole
+from reports.page import rendered
 from reports.race import races
 from reports.tables import TIMES, Column, Entry, Row, Table, described, fixed, make_table, missing
 
@@ -30,7 +31,7 @@ def method_pages(frames: Frames, folder: Path, page: Path) -> list[Path]:
     They lead to `page`, that of the run, which has all methods side by side.
 
     Raises:
-        OSError: a page cannot be written.
+        UserError: a page cannot be written.
     """
     raced = races(frames)
     whole, link = whole_of(frames, raced), _link(page, folder)

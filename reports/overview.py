@@ -36,7 +36,7 @@ def overviews(frames: Frames, scored: Sequence[Scored]) -> list[Table]:
 
 def _overview(frames: Frames, group: Sequence[Scored]) -> Table:
     first = group[0][0]
-    labels = [label for label in frames.labels if any(label in quality.labels for quality, _ in group)]
+    labels = [label for label in frames.labels if any(quality.scored(label) for quality, _ in group)]
     counted = frames.measured("parameters").drop_duplicates("label")
     parameters = dict(zip(counted["label"], counted["value"], strict=True))
     rows = [row for label in labels for row in _rows(frames, group, label, parameters.get(label))]
@@ -75,7 +75,7 @@ def _rows(frames: Frames, group: Sequence[Scored], label: str, parameters: float
 
 
 def _measured(quality: Quality, pairs: Pairs, label: str) -> dict[str, Entry]:
-    if label not in quality.labels:
+    if not quality.scored(label):
         return {_key(quality, metric): missing("not scored") for metric in PRINTED}
     ranked = quality.complete(label)
     found = {m: number(quality.score(label, m), METRICS[m].digits, ranked=ranked) for m in PRINTED}

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +24,13 @@ from reports.cost import Cost, cost_tables, costs
 from reports.crossover_table import crossings, crossover_table, references
 from reports.failures import failure_lines, failures, not_run
 from reports.figures import quality_figures, training_figures
+from reports.files import write_whole
 from reports.frames import NOT_RUN, Frames, load
 from reports.gallery import Beside, Embedded, pictured
 from reports.growth_figures import growth_figures
 from reports.harm import Harm, harm_maps, harm_tables, harms
 from reports.headlines import Measured, headlines
+from reports.long_tables import MOST_ROWS, shown_groups, shown_rows
 from reports.machines import claims_tables, machine_names, on_machine
 from reports.merged import measured_on
 from reports.overview import overviews
@@ -69,7 +69,7 @@ def write_report(store: Store, run_id: str | None, path: Path) -> Summary:
 
     Raises:
         UserError: there is no such run.
-        OSError: the page cannot be written.
+        UserError: the page cannot be written.
     """
     return write_page(load(store, run_id), path)
 
@@ -80,7 +80,7 @@ def write_page(frames: Frames, path: Path, *, beside: bool = False) -> Summary:
     Its pictures are in it, as many as have room, or all of them in a folder `beside` it.
 
     Raises:
-        OSError: the page cannot be written.
+        UserError: the page cannot be written.
     """
     content = pictured(frames, page_content(frames), Beside(path.parent, write_whole) if beside else Embedded())
     write_whole(path, rendered("page.html", content))
@@ -128,9 +128,11 @@ def page_content(frames: Frames) -> dict[str, Any]:
         "failures": failures(frames).to_dict("records"),
         "not_run": not_run(frames).to_dict("records"),
         "provenance": provenance(frames),
-        "attempts": list(index.values()),
     }
-    return content | {name: linked(content[name], kind, index) for name, kind in KINDS.items()}
+    content |= {name: linked(content[name], kind, index) for name, kind in KINDS.items()}
+    listed = shown_groups([content[name] for name in KINDS], index)
+    left_out = sum(len(group.attempts) for group in index.values()) - sum(len(group.attempts) for group in listed)
+    return content | {"attempts": listed, "attempts_left_out": left_out}
 
 
 def _quality_part(
@@ -222,7 +224,8 @@ def rendered(template: str, content: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["powers"] = _powers
+    environment.filters |= {"powers": _powers, "shown": shown_rows}
+    environment.globals["most_rows"] = MOST_ROWS
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     series = {"light": LIGHT, "dark": DARK}
@@ -232,17 +235,3 @@ def rendered(template: str, content: dict[str, Any]) -> str:
 def _powers(text: str) -> Markup:
     """Plain text with `n^2.00` as a power."""
     return Markup(re.sub(r"\bn\^([\d.]*\d)", r"n<sup>\1</sup>", str(escape(text))))  # noqa: S704 - escaped right here
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write `content`, text as UTF-8, to a file beside `path`, then renamed: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content if isinstance(content, bytes) else content.encode())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

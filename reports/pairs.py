@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -93,8 +94,12 @@ class Pairs:
 
     def against_best(self, label: str) -> Comparison | None:
         """The best against `label`; None for the best and for what is no network."""
-        here = (pair for pair in self.comparisons if pair.first == self.best and pair.second == label)
-        return next(here, None)
+        return self._of_best.get(label)
+
+    @functools.cached_property
+    def _of_best(self) -> Mapping[str, Comparison]:
+        """The comparisons of the best by whom it is compared with."""
+        return {pair.second: pair for pair in self.comparisons if pair.first == self.best}
 
 
 def compared(qualities: Sequence[Quality]) -> list[Pairs]:
@@ -134,7 +139,7 @@ def _too_few(images: int, pairs: int, least: float) -> str:
 
 def _networks(quality: Quality) -> list[Network]:
     """Best first; what was not scored on every image comes last."""
-    ranking, held = quality.ranking, set(quality.by_seed.columns.get_level_values(0))
+    ranking, held = dict.fromkeys(quality.ranking), set(quality.by_seed.columns.get_level_values(0))
     rest = [label for label in quality.labels if label not in ranking and label != quality.baseline]
     return [
         Network(label=label, scores=quality.by_seed[label].to_numpy(float), complete=label in ranking)

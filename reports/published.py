@@ -40,7 +40,7 @@ def published_table(frames: Frames, quality: Quality) -> Table | None:
 def printed(frames: Frames, quality: Quality, label: str) -> dict[str, float]:
     """PSNR-Y and SSIM-Y, by metric, that papers print of the method of `label` on this set; empty where none do."""
     protocol = frames.protocols[quality.comparable]
-    if protocol.get("degradation", "bicubic") != "bicubic" or label not in quality.labels:
+    if protocol.get("degradation", "bicubic") != "bicubic" or not quality.scored(label):
         return {}
     row = next(_rows(frames, quality, label, "+" if protocol.get("self_ensemble") else ""), None)
     found = {} if row is None else {"psnr_y": row.entries["psnr_published"], "ssim_y": row.entries["ssim_published"]}

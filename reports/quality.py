@@ -53,7 +53,11 @@ class Quality:
 
     def complete(self, label: str) -> bool:
         """Whether `label` was scored on every image that any method was scored on."""
-        return label in self.labels and 0 < round(self.score(label, "images")) == len(self.images)
+        return self.scored(label) and 0 < round(self.score(label, "images")) == len(self.images)
+
+    def scored(self, label: str) -> bool:
+        """Whether `label` is among the labels, asked of thousands."""
+        return label in self._scores
 
     def score(self, label: str, column: str) -> float:
         """One figure of `scores`."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
 
 import numpy as np
 
 from reports.cost import Cost
-from reports.fits import FEWEST_FOR_CONSTANT, Fits, Scatter, fitted, power_fit, redrawn, scatter_of, widened
+from reports.fits import FEWEST_FOR_CONSTANT, Fits, Scatter, fitted, pooled, power_fit, redrawn, scatter_of, widened
 from reports.frames import positions
 from reports.stats import Floats, Interval, percentile_interval
 from reports.tables import PERCENT, TIMES, Column, Entry, Row, Table, bounds, fixed, make_table, missing, number
@@ -73,8 +72,8 @@ class Growth:
 def growths(cost: Cost) -> list[Growth]:
     """Every quantity of every method with attention that was measured at two sizes or more."""
     labels = attending(cost)
-    scatters = [_timing_scatter(cost, label) for label in labels]
-    found = (growth(cost, label, quantity, scatters) for label in labels for quantity in QUANTITIES)
+    together = pooled(_timing_scatter(cost, label) for label in labels)
+    found = (growth(cost, label, quantity, together) for label in labels for quantity in QUANTITIES)
     return [grown for grown in found if grown is not None]
 
 
@@ -85,15 +84,15 @@ def attending(cost: Cost) -> list[str]:
     return [label for label in cost.labels if label in some]
 
 
-def growth(cost: Cost, label: str, quantity: str, scatters: Sequence[Scatter] = ()) -> Growth | None:
+def growth(cost: Cost, label: str, quantity: str, together: Scatter | None = None) -> Growth | None:
     """The fit of one quantity of one method; None where fewer than two sizes have it.
 
-    `scatters` are those of all methods that were timed beside it, see `reports.fits.widened`.
+    `together` is what all methods scatter that were timed beside it, see `reports.fits.widened`.
     """
     n, values = _series(cost, label, quantity)
     if len(n) < 2:  # noqa: PLR2004 - a slope needs two points
         return None
-    return _timed(cost, label, n, values, scatters) if quantity == TIME else _counted(label, quantity, n, values)
+    return _timed(cost, label, n, values, together) if quantity == TIME else _counted(label, quantity, n, values)
 
 
 def _counted(label: str, quantity: str, n: Floats, values: Floats) -> Growth:
@@ -111,8 +110,8 @@ def _counted(label: str, quantity: str, n: Floats, values: Floats) -> Growth:
     )
 
 
-def _timed(cost: Cost, label: str, n: Floats, values: Floats, scatters: Sequence[Scatter]) -> Growth:
-    scatter = widened(scatter_of(n, values), scatters or [scatter_of(n, values)])
+def _timed(cost: Cost, label: str, n: Floats, values: Floats, together: Scatter | None) -> Growth:
+    scatter = widened(scatter_of(n, values), together or scatter_of(n, values))
     drawn = redrawn([_samples(cost, label, int(each)) for each in n], scatter, label)
     fits, drawn_fits = fitted(n, values[None]), fitted(n, drawn)
     exponent, interval = power_fit(n, values)

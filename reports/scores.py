@@ -85,7 +85,7 @@ def _measured_how(protocol: Mapping[str, object]) -> str:
 
 def _row(label: str, quality: Quality, found: Beside | None, tasks: Tasks, pairs: Pairs) -> Row:
     entries = _cost_entries(label, found, tasks)
-    if label in quality.labels:
+    if quality.scored(label):
         note = _coverage(label, quality, tasks)
         entries |= _score_entries(label, quality) | _gain(label, quality)
         return Row(head=label, note=note, entries=entries | {"behind": against_best(label, pairs)})

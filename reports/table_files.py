@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from datasets.naming import nearest
 from harness.errors import UserError
 from reports.frames import Frames
-from reports.latex import NEEDS, label_of, latex
+from reports.latex import NEEDS, comment, label_of, latex
 from reports.markup import csv, markdown
 from reports.markup import escaped as escaped_markdown
 from reports.page import page_content
@@ -129,11 +129,11 @@ def _as_markdown(chosen: Chosen) -> str:
 
 def _as_latex(chosen: Chosen) -> str:
     """The same for a paper to read in; headings are comments, and every label is another one."""
-    parts, labels = [f"% {chosen.origin}\n% needs {NEEDS}\n"], Counter[str]()
+    parts, labels = [f"{comment(chosen.origin)}\n% needs {NEEDS}\n"], Counter[str]()
     for number, (headings, each) in enumerate(_headed(chosen.tables), start=1):
         label = label_of(each.table)
         labels[label] += 1
-        told = [f"% {heading}\n" for _, heading in headings]
+        told = [f"{comment(heading)}\n" for _, heading in headings]
         own = latex(each.table, label if labels[label] == 1 else f"{label}-again-{labels[label] - 1}")
         parts += [*(told if chosen.whole else []), own, *([] if number % MOST_FLOATS else ["\\clearpage\n"])]
     return "\n".join(parts)

@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from reports.page import rendered, write_whole
+from reports.files import write_whole
+from reports.page import rendered
 from reports.tables import Column, Entry, Row, Table, make_table
 from reports.track import State, Step, Track, as_json
 from reports.track_figures import track_figures
@@ -33,7 +34,7 @@ def write_track(found: Track, made_with: str, out: Path) -> Path:
     `made_with` is what figures may depend on besides the code.
 
     Raises:
-        OSError: they cannot be written.
+        UserError: they cannot be written.
     """
     page = out / "track.html"
     write_whole(page, rendered("track.html", _content(found, made_with)))

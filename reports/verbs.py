@@ -104,7 +104,7 @@ def table(  # noqa: PLR0913 - options of a command, not arguments of a function
 ) -> None:
     """Print tables of the page, or write them as Markdown, LaTeX or CSV; without a name, list what there are."""
     from reports import table_files, terminal  # noqa: PLC0415 - drawing libraries take a second
-    from reports.page import write_whole  # noqa: PLC0415
+    from reports.files import write_whole  # noqa: PLC0415
 
     told = table_files.form_of(to, form)
     chosen = table_files.choose(_asked(out, store, run_ids, others, names), tables or ())

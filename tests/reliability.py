@@ -1,27 +1,46 @@
-"""The table of faults in `docs/reliability.md`, from the tests that do them.
+"""The tables of faults in `docs/reliability.md`, from the tests that do them.
 
     python -m tests.reliability
 
 A test that does a fault says so with a marker, `@pytest.mark.fault(area=…, what=…, how=…, kept=…)`, all in words: what
-goes wrong, how the test does it, and what is kept or told. The table is read from the source of the tests, so it
-holds nothing that no test does.
+goes wrong, how the test does it, and what is kept or told. The tables are read from the source of the tests, so they
+hold nothing that no test does.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+AREAS = (
+    "Processes",
+    "Training",
+    "Training on several processes",
+    "Cluster",
+    "Disk",
+    "Memory",
+    "Store",
+    "Files that are damaged",
+    "Methods that misbehave",
+    "Hostile input",
+    "Reproducibility",
+)
+"""In the order of the page."""
+HEAD = "| what goes wrong | how it is done | what is kept, what is told | test |\n|---|---|---|---|"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A fault that a test does: its `area`, in words `what` goes wrong, `how`, what is `kept`; and the `test`."""
+    """A fault that a test does: its `area`, in words `what` goes wrong, `how`, what is `kept`; and the `test`.
+
+    Raises:
+        ValueError: there is no such area, or a text is empty.
+    """
 
     area: str
     what: str
@@ -29,10 +48,19 @@ class Fault:
     kept: str
     test: str
 
+    def __post_init__(self) -> None:
+        if self.area not in AREAS:
+            raise ValueError(f"{self.test}: no area {self.area!r}; there are {', '.join(AREAS)}")
+        if empty := [name for name, text in dataclasses.asdict(self).items() if not text.strip()]:
+            raise ValueError(f"{self.test}: nothing said of {', '.join(empty)}")
+
     @property
     def row(self) -> str:
         """Of a Markdown table."""
-        return f"| {self.what} | {self.how} | {self.kept} | `{self.test}` |"
+        file, _, name = self.test.partition("::")
+        what = self.what[:1].upper() + self.what[1:]
+        cells = [*(text.replace("|", "\\|") for text in (what, self.how, self.kept)), f"[{name}](../{file})"]
+        return f"| {' | '.join(cells)} |"
 
 
 def faults(folder: Path = ROOT / "tests") -> list[Fault]:
@@ -40,22 +68,23 @@ def faults(folder: Path = ROOT / "tests") -> list[Fault]:
     return [fault for file in sorted(folder.rglob("test_*.py")) for fault in _faults_of(file)]
 
 
-def table(found: list[Fault]) -> str:
+def tables(found: Sequence[Fault]) -> str:
     """All faults as Markdown, a table for each area."""
-    areas = dict.fromkeys(fault.area for fault in found)
-    return "\n\n".join(_area(area, [fault.row for fault in found if fault.area == area]) for area in areas)
+    rows = {area: [fault.row for fault in found if fault.area == area] for area in AREAS}
+    return "\n\n".join("\n".join([f"### {area}", "", HEAD, *own]) for area, own in rows.items() if own)
 
 
-def page(text: str, found: list[Fault]) -> str:
-    """The page `text` with the table of `found` in its place."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table(found)}\n\n{END}{after}"
+def page(text: str, found: Sequence[Fault]) -> str:
+    """The page `text` with the tables of `found` in their place.
 
-
-def _area(area: str, rows: list[str]) -> str:
-    head = "| what goes wrong | how it is done | what is kept, what is told | test |\n|---|---|---|---|"
-    return "\n".join([f"### {area}", "", head, *rows])
+    Raises:
+        ValueError: the page does not say where that is.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{PAGE.name} lacks {BEGIN} or {END}")
+    return f"{before}{begin}\n\n{tables(found)}\n\n{end}{after}"
 
 
 def _faults_of(file: Path) -> Iterator[Fault]:

@@ -1,77 +1,110 @@
-"""The engine of one machine: each cell in a fresh process, one at a time, so that nothing disturbs what is timed."""
+"""The engine of one machine: each cell in a fresh process, one at a time on a device, so that none disturbs another."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Generator
+import contextlib
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from harness.isolate import Worker, WorkerDiedError
-from harness.records import Outcome, Status, Task
-from harness.worker import Event, Job, Started, run_cell
+from harness.engines.attempt import BROKEN_OFF, Attempt
+from harness.isolate import Report, Worker, WorkerDiedError
+from harness.records import Outcome, Status
+from harness.worker import Event, Job, run_cell
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class LocalEngine:
-    """Runs jobs on this machine; output of methods goes to `logs`, and a task may take `task_s` seconds."""
+    """Runs jobs on this machine, one on each of `devices` at a time; output of methods goes to `logs`.
 
-    def __init__(self, logs: Path, task_s: float) -> None:
-        self.logs, self.task_s = logs, task_s
+    A task may take `task_s` seconds. Where a device is another than the job names, which happens among several GPUs,
+    the process sees that one alone, under the job's name for it: what it records does not tell which it got.
+    """
 
-    def run(self, job: Job) -> Generator[Event]:
-        """Yield the events of `job`; after the death of its process the remaining tasks go on in a new one."""
-        while job.tasks:
-            attempt = _Attempt(job, self.task_s)
-            log = self.logs / f"{job.cell.key}.log"
-            with Worker(run_cell, job, log) as worker:
-                try:
-                    for event in worker.messages(attempt.left_s):
-                        attempt.note(event)
-                        yield event
-                except (TimeoutError, WorkerDiedError) as error:
-                    death = attempt.failure(error, log)
-                except (KeyboardInterrupt, GeneratorExit):
-                    worker.ask_to_stop()
-                    raise
-                else:
+    def __init__(self, logs: Path, task_s: float, devices: Sequence[str]) -> None:
+        self.logs, self.task_s, self.devices = logs, task_s, tuple(devices)
+
+    def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Event]]:
+        """Yield the events of all jobs; after the death of a process its remaining tasks go on in a new one."""
+        waiting, free = iter(jobs), list(reversed(self.devices))
+        busy: list[_Cell] = []
+        try:
+            while True:
+                while free and (job := next(waiting, None)) is not None:
+                    busy.append(_Cell(job, free.pop(), self.logs, self.task_s))
+                if not busy:
                     return
+                for cell in _ready(busy):
+                    yield from ((cell.job, event) for event in cell.take())
+                    if cell.done:
+                        busy.remove(cell)
+                        free.append(cell.device)
+        finally:
+            _stop(busy)
+
+
+class _Cell:
+    """A job on its device, in one process after another until all of it has ended."""
+
+    def __init__(self, job: Job, device: str, logs: Path, task_s: float) -> None:
+        self.job, self.device, self.task_s = job, device, task_s
+        self.log = logs / f"{job.cell.key}.log"
+        self.open = contextlib.ExitStack()
+        self._begin(job)
+
+    def take(self) -> Iterator[Event]:
+        """What the process has to tell now; after its death the outcome of the task under way, and a new process."""
+        try:
+            event = next(self.messages)
+        except StopIteration:
+            yield from self._end(self.attempt.failure(Status.ERROR, f"{BROKEN_OFF}; see {self.log.name}"))
+        except TimeoutError:
+            yield from self._end(self.attempt.overdue())
+        except WorkerDiedError as error:
+            status = Status.OUT_OF_MEMORY if error.killed_for_memory else Status.ERROR
+            yield from self._end(self.attempt.failure(status, f"{error}; see {self.log.name}"))
+        else:
+            self.attempt.note(event)
+            yield event
+
+    def _end(self, death: Outcome | None) -> Iterator[Event]:
+        self.open.close()
+        if death is not None:
             yield death
-            job = attempt.remaining(death)
+        self.done = not self.attempt.waiting
+        if not self.done:
+            self._begin(self.attempt.remaining)
+
+    def _begin(self, job: Job) -> None:
+        self.attempt, self.done = Attempt(job, self.task_s), False
+        self.worker = self.open.enter_context(Worker(run_on, (job, self.device), self.log))
+        self.messages = self.worker.messages(self.attempt.left_s)
 
 
-class _Attempt:
-    """One process's way through a job: which task is under way, since when, and what has ended."""
+def run_on(where: tuple[Job, str], report: Report) -> None:
+    """In the worker: carry out the job on the device; a GPU with another name than the job's is the only one seen."""
+    job, device = where
+    if device != job.device:
+        index = int(device.partition(":")[2])
+        shown = os.environ.get(VISIBLE)
+        os.environ[VISIBLE] = shown.split(",")[index] if shown else str(index)
+    run_cell(job, report)
 
-    def __init__(self, job: Job, task_s: float) -> None:
-        self.job, self.task_s = job, task_s
-        self.known = dict(job.known)
-        self.waiting = list(job.tasks)
-        self.started = time.monotonic()
 
-    def left_s(self) -> float:
-        return self.started + self.task_s - time.monotonic()
+def _ready(busy: Sequence[_Cell]) -> list[_Cell]:
+    """Those with something to tell, or past their time; waits for the first."""
+    left_s = min(cell.attempt.left_s() for cell in busy)
+    told = wait([cell.worker.pipe for cell in busy], timeout=max(0.0, left_s))
+    return [cell for cell in busy if cell.worker.pipe in told or cell.attempt.left_s() <= 0]
 
-    def note(self, event: Event) -> None:
-        if isinstance(event, Started):
-            self.started = time.monotonic()
-        elif isinstance(event, Outcome):
-            self._ended(event)
 
-    def failure(self, error: TimeoutError | WorkerDiedError, log: Path) -> Outcome:
-        """The outcome of the task under which the process died or was ended."""
-        seconds = time.monotonic() - self.started
-        task: Task = self.waiting[0]
-        if isinstance(error, TimeoutError):
-            reason = f"not done after {self.task_s:g} s"
-            return Outcome(task=task, status=Status.TIMEOUT, seconds=seconds, reason=reason)
-        status = Status.OUT_OF_MEMORY if error.killed_for_memory else Status.ERROR
-        return Outcome(task=task, status=status, seconds=seconds, reason=f"{error}; see {log.name}")
-
-    def remaining(self, death: Outcome) -> Job:
-        """The job less all that has ended, `death` included."""
-        self._ended(death)
-        return dataclasses.replace(self.job, tasks=tuple(self.waiting), known=self.known)
-
-    def _ended(self, outcome: Outcome) -> None:
-        self.known[outcome.task.key] = outcome.status
-        self.waiting = [task for task in self.waiting if task.key != outcome.task.key]
+def _stop(busy: Sequence[_Cell]) -> None:
+    """Have all save what they have, at the same time, and end."""
+    if busy:
+        with ThreadPoolExecutor(len(busy)) as pool:
+            list(pool.map(lambda cell: cell.worker.ask_to_stop(), busy))
+    for cell in busy:
+        cell.open.close()

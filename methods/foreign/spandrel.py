@@ -50,7 +50,8 @@ class SpandrelMethod:
         """The network in `file`.
 
         Raises:
-            ValueError: spandrel does not know it, it does not super-resolve RGB, or its scale is another.
+            ValueError: spandrel does not know it or cannot build it, it does not super-resolve RGB, or its scale is
+                another.
             UnavailableError: spandrel or torchvision cannot be imported.
         """
         spandrel = _library()
@@ -59,6 +60,9 @@ class SpandrelMethod:
             found = spandrel.ModelLoader(device="cpu").load_from_state_dict(state)
         except spandrel.UnsupportedModelError as error:
             raise ValueError(f"spandrel knows no architecture with the keys of {file.name}") from error
+        except Exception as error:  # architectures read their sizes from shapes, which may be any
+            reason = next(iter(str(error).splitlines()), "")
+            raise ValueError(f"spandrel cannot build {file.name}: {type(error).__name__}: {reason}") from error
         _check(found, scale, file)
         return SpandrelNetwork(found)
 

@@ -1,4 +1,7 @@
-"""Assignment by k-means, the learnable sparse pattern of LCoA."""
+"""Assignment by k-means, the learnable sparse pattern of LCoA.
+
+Means are those of a whole batch: where several processes share one, what each has is added up.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import dataclasses
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from methods.parts import Layers, Sizes
@@ -75,12 +78,12 @@ class Means(nn.Module):
     @torch.no_grad()
     def start(self, tokens: Tensor) -> None:
         """Ten iterations from tokens picked at random, the same for every round, norms left as they are."""
-        count, clusters = len(tokens), self.means.shape[1]
+        count, clusters = len(tokens) * _ranks(), self.means.shape[1]
         if count >= clusters:
             picked = torch.randperm(count, device=tokens.device)[:clusters]
         else:
             picked = torch.randint(0, count, (clusters,), device=tokens.device)
-        self.means.copy_(tokens[picked].expand_as(self.means))
+        self.means.copy_(_rows(tokens.to(self.means), picked).expand_as(self.means))
         for _ in range(FIRST_ITERATIONS):
             self.means.copy_(self.step(tokens))
         self.initted.fill_(True)
@@ -99,8 +102,30 @@ class Means(nn.Module):
         copies = tokens.expand(len(codes), -1, -1)
         sums = torch.zeros_like(self.means).index_put_((rounds, codes), copies, accumulate=True)
         members = torch.zeros_like(self.means[..., 0]).scatter_add_(1, codes, torch.ones_like(codes, dtype=sums.dtype))
+        sums, members = _summed(sums), _summed(members)
         return torch.where(members[..., None] > 0, F.normalize(sums, dim=-1), self.means)
 
     def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
         super()._load_from_state_dict(*args, **options)
         self.started = not self.initted.is_meta and bool(self.initted)
+
+
+def _ranks() -> int:
+    """How many processes share the batch: those of PyTorch's default process group, if this one has joined it."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def _summed(each: Tensor) -> Tensor:
+    """The sum of `each` over the processes that share the batch."""
+    if _ranks() > 1:
+        distributed.all_reduce(each)
+    return each
+
+
+def _rows(tokens: Tensor, picked: Tensor) -> Tensor:
+    """Rows `picked` of the tokens of the whole batch, of which each process holds one stretch, all as long."""
+    if _ranks() == 1:
+        return tokens[picked]
+    here = picked - distributed.get_rank() * len(tokens)
+    inside = (here >= 0) & (here < len(tokens))
+    return _summed(tokens[here.clamp(0, len(tokens) - 1)].masked_fill(~inside[:, None], 0.0))

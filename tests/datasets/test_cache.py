@@ -69,6 +69,12 @@ def cut(path: Path, share: float) -> None:
     path.write_bytes(content[: int(share * len(content))])
 
 
+@pytest.mark.fault(
+    area="Files that are damaged",
+    what="Decoded images are cut short, emptied, deleted or longer than they were",
+    how="the file, or its index, is changed between two uses",
+    kept="they are decoded again, equal to the last bit",
+)
 @pytest.mark.parametrize("suffix", ["json", "u8"])
 @pytest.mark.parametrize(
     "damage",

@@ -244,6 +244,12 @@ def palette_with_alpha(path: Path) -> None:
     Pillow.fromarray(noise(6, 8, 3)).quantize(4).save(path, transparency=bytes([0, 128, 255, 255]))
 
 
+@pytest.mark.fault(
+    area="Hostile input",
+    what="images of other kinds than are measured",
+    how="16 bits, transparency, palettes with alpha, CMYK, floats",
+    kept="refused with the name and what it is; nothing is converted in silence",
+)
 @pytest.mark.parametrize(
     ("name", "make", "fault"),
     [
@@ -265,6 +271,12 @@ def test_images_that_are_not_8_bit_grey_or_rgb_are_refused(
         list(datasets.load(str(tmp_path), 2))
 
 
+@pytest.mark.fault(
+    area="Hostile input",
+    what="an image that is cut short",
+    how="PNG, JPEG, BMP and TIFF, cut at 0, 10 and 60 percent",
+    kept="refused with the name of the file",
+)
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
 def test_a_damaged_image_is_told_by_name(suffix: str, share: float, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.fetch import unpack
+from datasets.unpack import unpack
 from tests.archives import tar, zipped
 
 Pack = Callable[[Path, dict[str, bytes]], Path]
@@ -26,6 +26,12 @@ def files(folder: Path) -> set[str]:
     return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
 
 
+@pytest.mark.fault(
+    area="Hostile input",
+    what="an archive that names places outside of its folder",
+    how="`../evil.png`, `good/../../evil.png` and an absolute path, in tar and zip",
+    kept="one line with the name; nothing is unpacked",
+)
 @pytest.mark.parametrize("pack", [tar, zipped])
 @pytest.mark.parametrize("evil", ["../evil.png", "good/../../evil.png", "{root}/evil.png"])
 def test_nothing_is_unpacked_outside(tmp_path: Path, pack: Pack, evil: str) -> None:
@@ -36,6 +42,12 @@ def test_nothing_is_unpacked_outside(tmp_path: Path, pack: Pack, evil: str) -> N
     assert files(tmp_path) == {"archive"}
 
 
+@pytest.mark.fault(
+    area="Hostile input",
+    what="an archive with links and programs",
+    how="symbolic and hard links to `/etc`, a shell script, what a Mac leaves",
+    kept="only the images are unpacked",
+)
 def test_links_and_what_is_no_image_stay_behind(tmp_path: Path) -> None:
     archive = tmp_path / "archive.tar"
     tar(archive, {"a.png": b"image", "run.sh": b"run", "._a.png": b"", "__MACOSX/a.png": b""})
@@ -48,6 +60,12 @@ def test_links_and_what_is_no_image_stay_behind(tmp_path: Path) -> None:
     assert files(tmp_path / "inside") == {"a.png"}
 
 
+@pytest.mark.fault(
+    area="Hostile input",
+    what="an archive that is cut short",
+    how="tar and zip, cut at 0, 40 and 70 percent",
+    kept="one line with the name of the archive; images that were unpacked are whole",
+)
 @pytest.mark.parametrize("pack", [tar, zipped])
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.7])
 def test_a_damaged_archive_is_told(tmp_path: Path, pack: Pack, share: float) -> None:
@@ -82,7 +100,7 @@ def test_images_are_unpacked_with_their_checksums(tmp_path: Path, pack: Pack) ->
 
 def test_an_interrupted_unpacking_leaves_whole_images_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tar(tmp_path / "archive", {f"{number}.png": noise(number) for number in range(4)})
-    monkeypatch.setattr("datasets.fetch.CHUNK", 3000)
+    monkeypatch.setattr("datasets.unpack.CHUNK", 3000)
     extracted, calls = tarfile.ExFileObject.read, itertools.count()
 
     def interrupted(file: tarfile.ExFileObject, size: int) -> bytes:

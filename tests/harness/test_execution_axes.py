@@ -9,6 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 from harness import execution
+from harness.endings import blocked
 from harness.execution import NAMES
 from harness.grid import read_grid
 from harness.place import Place
@@ -18,7 +19,6 @@ from harness.profile import protocol as profile_protocol
 from harness.race import Races
 from harness.race import protocol as race_protocol
 from harness.records import Record, Status, Task
-from harness.worker import blocked
 from methods.interface import UnavailableError, attention_modules
 from tests.conftest import WriteGrid
 from tests.harness.test_execution import NETWORKS, network

@@ -92,6 +92,12 @@ def test_a_missing_file_names_the_grids_there_are(tmp_path: Path) -> None:
         read_grid(tmp_path / "defualt.toml")
 
 
+@pytest.mark.fault(
+    area="Hostile input",
+    what="a grid of 1,000,000,000 cells",
+    how="three lists of 1,000 values each",
+    kept="refused before anything is made: one line with the product, the limit, and that a grid can be split",
+)
 def test_a_vast_product_is_refused_without_being_made(tmp_path: Path) -> None:
     numbers = ", ".join(map(str, range(1, 1001)))
     text = f'name = "vast"\nseeds = [{numbers}]\n[train]\nsteps = [{numbers}]\nbatch = [{numbers}]\n{METHODS}'

@@ -76,6 +76,12 @@ def test_a_death_by_signal_is_told_by_name_after_what_was_reported(tmp_path: Pat
     assert not death.value.killed_for_memory
 
 
+@pytest.mark.fault(
+    area="Memory",
+    what="The system kills a worker for memory",
+    how="SIGKILL while the system's count of such kills goes up (the count is simulated)",
+    kept="a row `out_of_memory`, not an error",
+)
 def test_a_kill_while_the_system_counts_one_for_memory_is_told_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +110,12 @@ def test_silence_past_the_limit_ends_the_process(tmp_path: Path) -> None:
         os.kill(worker.pid, 0)
 
 
+@pytest.mark.fault(
+    area="Methods that misbehave",
+    what="Megabytes on standard output and error, past Python",
+    how="3 MB to each",
+    kept="all of it, in the log; nothing waits for anybody to read it",
+)
 def test_megabytes_of_output_go_to_the_log_and_block_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with Worker(_shout, 3_000_000, tmp_path / "logs" / "log") as worker:
         assert list(worker.messages(ten_seconds)) == ["done"]
@@ -152,6 +164,12 @@ def test_a_server_that_runs_is_left_alone() -> None:
     assert forkserver._forkserver._forkserver_pid == first  # type: ignore[attr-defined]
 
 
+@pytest.mark.fault(
+    area="Processes",
+    what="The driver is gone and its worker is not",
+    how="SIGKILL to the driver while a worker sleeps",
+    kept="no worker goes on alone: it ends itself within seconds",
+)
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     script = textwrap.dedent(
         f"""

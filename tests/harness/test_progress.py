@@ -93,7 +93,7 @@ def test_a_log_has_a_line_for_each_task_with_how_it_ended(run: Run) -> None:
     assert type(lines) is Lines
     lines.begin(run)
     lines.started(run.cells[0], run.cells[0].tasks[0])
-    lines.progress(1, 2)
+    lines.progress(run.cells[0], run.cells[0].tasks[0], 1, 2)
     lines.ended(*ended(run))
     lines.ended(*ended(run, Status.ERROR))
     lines.close()
@@ -109,7 +109,7 @@ def test_a_terminal_shows_bars_with_the_remaining_time(run: Run) -> None:
     assert type(bars) is Bars
     bars.begin(run)
     bars.started(run.cells[0], run.cells[0].tasks[0])
-    bars.progress(1, 2)
+    bars.progress(run.cells[0], run.cells[0].tasks[0], 1, 2)
     bars.bars.refresh()
     bars.ended(*ended(run))
     bars.close()
@@ -117,6 +117,24 @@ def test_a_terminal_shows_bars_with_the_remaining_time(run: Run) -> None:
     assert "EDSR x2 train 4 steps, seed 0" in shown
     assert "1/2" in shown
     assert "left" in shown
+
+
+def test_each_task_under_way_has_a_row_and_a_share_of_the_whole(run: Run) -> None:
+    bars = Bars(Console(file=io.StringIO(), width=120, force_terminal=True))
+    bars.begin(run)
+    cell, (one, other, *_) = run.cells[0], run.cells[0].tasks
+    bars.started(cell, one)
+    bars.started(cell, other)
+    bars.progress(cell, one, 1, 2)
+    bars.progress(cell, other, 1, 4)
+    halves = bars.ledger.estimates[one.key] / 2 + bars.ledger.estimates[other.key] / 4
+    assert bars.ledger.completed == pytest.approx(halves)
+    assert [row.percentage for row in bars.bars.tasks[1:]] == [50.0, 25.0]
+    bars.started(cell, one)
+    assert len(bars.bars.tasks) == 3, "one that begins anew has no second row"
+    bars.ended(cell, Outcome(task=one, status=Status.DONE, seconds=1.0))
+    assert len(bars.bars.tasks) == 2
+    bars.close()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Silent:
     def started(self, cell: PlannedCell, task: Task) -> None:  # noqa: ARG002
         self.heard.append(f"start {task.kind}")
 
-    def progress(self, done: int, total: int) -> None:
+    def progress(self, cell: PlannedCell, task: Task, done: int, total: int) -> None:  # noqa: ARG002
         self.at(done, total)
 
     def ended(self, cell: PlannedCell, outcome: Outcome) -> None:  # noqa: ARG002
@@ -98,6 +98,12 @@ def test_weights_shared_by_two_cells_are_trained_once(write_grid: WriteGrid, pla
     assert scores["NLN plain"].to_numpy() == pytest.approx(scores["NLN fused"].to_numpy(), abs=1e-2)
 
 
+@pytest.mark.fault(
+    area="Files that are damaged",
+    what="Trained weights are deleted",
+    how="all of them, between two runs",
+    kept="what is in the store stays; who still needs them has them trained again",
+)
 def test_weights_that_are_gone_are_trained_again_for_those_who_need_them(write_grid: WriteGrid, place: Place) -> None:
     go(write_grid(TINY), place)
     for file in (place.out / "cache" / "weights").iterdir():
@@ -118,6 +124,42 @@ def test_weights_from_a_file_are_scored_without_training(write_grid: WriteGrid, 
     assert first == pytest.approx(second, abs=0)
 
 
+@pytest.mark.fault(
+    area="Methods that misbehave",
+    what="A method raises an exception",
+    how="in every forward",
+    kept="rows `error` with its first line; what needs its weights is skipped; other cells go on",
+)
+@pytest.mark.fault(
+    area="Methods that misbehave",
+    what="A method returns NaN",
+    how="in every forward",
+    kept="a row `diverged` with the step, and the last good weights; other cells go on",
+)
+@pytest.mark.fault(
+    area="Methods that misbehave",
+    what="A method returns another shape",
+    how="one column is missing, in inference only",
+    kept="a row `error` with both shapes; its other tasks go on",
+)
+@pytest.mark.fault(
+    area="Methods that misbehave",
+    what="A method prints megabytes",
+    how="100 kB in every forward, in training and timing",
+    kept="everything; what it prints goes to the cell's log",
+)
+@pytest.mark.fault(
+    area="Memory",
+    what="A GPU has no more memory",
+    how="PyTorch's own exception for it, raised by a forward on large inputs",
+    kept="a row `out_of_memory`; larger sizes are not tried, smaller ones are measured",
+)
+@pytest.mark.fault(
+    area="Processes",
+    what="A method kills its process (SIGKILL)",
+    how="in a forward on large inputs",
+    kept="a row with the signal's name; its remaining tasks go on in a new process",
+)
 @pytest.mark.parametrize(
     ("method", "ends", "reason"),
     [
@@ -146,6 +188,12 @@ def test_a_failing_method_is_rows_with_reasons_and_the_rest_goes_on(
     assert rows[rows["status"] != "done"]["reason"].notna().all()
 
 
+@pytest.mark.fault(
+    area="Methods that misbehave",
+    what="A fast implementation computes something else",
+    how="fused attention that gives one hundredth more",
+    kept="a row `error` that says where it differs; it is neither trained, nor scored, nor timed",
+)
 def test_fused_attention_that_gives_something_else_never_runs(write_grid: WriteGrid, place: Place) -> None:
     outcomes = go(write_grid("tests.plugins:DISAGREES", sizes='["8x8", "12x16"]'), place)
     ends = {
@@ -161,6 +209,12 @@ def test_sizes_above_one_that_ran_out_of_memory_are_implied_not_launched(write_g
     assert outcomes[-1].reason == "implied: out of memory at 24x24"
 
 
+@pytest.mark.fault(
+    area="Methods that misbehave",
+    what="A method hangs",
+    how="it sleeps in a forward; the limit of a task is 12 s",
+    kept="a row `timeout`; its remaining tasks go on in a new process",
+)
 def test_a_task_past_its_time_is_a_row_and_the_rest_goes_on(write_grid: WriteGrid, place: Place, store: Store) -> None:
     path = write_grid("tests.plugins:HANGS", TINY, tables="[limits]\ntask_s = 12")
     ends = [outcome.status.value for outcome in go(path, place)]
@@ -191,6 +245,12 @@ def test_the_last_good_weights_of_a_divergence_are_kept(write_grid: WriteGrid, p
     assert set(load_file(file)) == {"conv.weight", "conv.bias"}
 
 
+@pytest.mark.fault(
+    area="Training",
+    what="A training is interrupted (Ctrl-C)",
+    how="KeyboardInterrupt in the driver at a step",
+    kept="a checkpoint of that step; the curve and the scores equal an undisturbed run's bit for bit",
+)
 def test_an_interruption_leaves_a_checkpoint_and_the_next_run_ends_as_if_undisturbed(
     write_grid: WriteGrid, place: Place, store: Store, tmp_path: Path
 ) -> None:
@@ -219,6 +279,12 @@ def test_an_interruption_leaves_a_checkpoint_and_the_next_run_ends_as_if_undistu
         assert list(ours) == list(theirs), metric
 
 
+@pytest.mark.fault(
+    area="Processes",
+    what="The driver is killed (SIGKILL)",
+    how="the command line, at three moments of a run of three cells",
+    kept="every outcome so far; the same command does the rest, each task once",
+)
 @pytest.mark.parametrize("delay_s", [0.0, 0.6, 1.5])
 def test_a_driver_killed_at_any_moment_loses_no_cell_and_does_none_twice(
     write_grid: WriteGrid, place: Place, delay_s: float
@@ -243,6 +309,12 @@ def test_a_driver_killed_at_any_moment_loses_no_cell_and_does_none_twice(
     store.close()
 
 
+@pytest.mark.fault(
+    area="Processes",
+    what="Ctrl-C at the terminal",
+    how="SIGINT to the driver and its workers",
+    kept="every outcome so far, and a page of them; exit code 130",
+)
 def test_ctrl_c_leaves_a_usable_store_and_a_page(write_grid: WriteGrid, place: Place) -> None:
     path = write_grid(TINY, "tests.plugins:SLOW", steps=400)
     command = [sys.executable, "run_all.py", "run", str(path), "--out", str(place.out)]

@@ -167,6 +167,12 @@ def test_migrations_are_numbered_without_gaps() -> None:
     assert [int(file.name[:4]) for file in sorted(MIGRATIONS.glob("*.sql"))] == [1, 2, 3]
 
 
+@pytest.mark.fault(
+    area="Store",
+    what="A newer version of nlbench has changed the store",
+    how="a migration that this one does not know",
+    kept="the store as it is; a message that says which version it needs",
+)
 def test_a_store_from_a_newer_version_is_refused(url: str) -> None:
     store = Store(url)
     with store.engine.begin() as connection:
@@ -176,6 +182,12 @@ def test_a_store_from_a_newer_version_is_refused(url: str) -> None:
         Store(url)
 
 
+@pytest.mark.fault(
+    area="Store",
+    what="Several drivers open and write a store at once",
+    how="four at a time, SQLite and PostgreSQL",
+    kept="every record, once",
+)
 def test_several_writers_and_openers_do_not_disturb_each_other(url: str) -> None:
     def write(writer: int) -> None:
         store = Store(url)
@@ -202,6 +214,12 @@ def _write_for_ever(url: str, ready: str) -> None:
             Path(ready).touch()
 
 
+@pytest.mark.fault(
+    area="Store",
+    what="Who writes is killed (SIGKILL)",
+    how="while it writes outcomes of 1500 records, to SQLite and to PostgreSQL",
+    kept="every outcome is there with all its records, or not at all",
+)
 def test_a_writer_killed_at_any_moment_leaves_only_whole_outcomes(url: str, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     writer = multiprocessing.get_context("spawn").Process(target=_write_for_ever, args=(url, str(ready)))
@@ -252,6 +270,12 @@ def test_a_store_that_cannot_be_opened_is_told_in_one_line_without_its_password(
     assert "\n" not in str(mistake.value)
 
 
+@pytest.mark.fault(
+    area="Files that are damaged",
+    what="The file of the store is something else",
+    how="a text in its place",
+    kept="the file as it is; a message",
+)
 def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite").write_text("this is no database at all, but it is long enough to be looked at" * 20)
     with pytest.raises(UserError, match="not a database"):

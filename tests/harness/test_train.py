@@ -164,6 +164,12 @@ def test_a_checkpoint_is_written_on_the_way(source: PatchSource, tmp_path: Path)
     assert seen == list(range(STEPS)), "before each step the state of the one before is on disk"
 
 
+@pytest.mark.fault(
+    area="Training",
+    what="There is no room for a checkpoint",
+    how="an error of the disk in the middle of writing one",
+    kept="the checkpoint before it",
+)
 def test_a_checkpoint_cut_short_is_never_in_place(
     source: PatchSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +238,12 @@ class _Fails(nn.Module):
         return y if self.calls <= self.good else y * float("nan")
 
 
+@pytest.mark.fault(
+    area="Training",
+    what="The loss is no longer finite",
+    how="NaN from the eighth step on",
+    kept="the last weights known to be good; a row `diverged` with the step",
+)
 def test_a_loss_that_is_not_finite_ends_the_training_with_the_last_good_weights(
     source: PatchSource, tmp_path: Path
 ) -> None:

@@ -119,6 +119,12 @@ class Hostile:
         return open, (str(self.target), "w")
 
 
+@pytest.mark.fault(
+    area="Hostile input",
+    what="a weights file that runs code when it is read",
+    how="pickles that open a file for writing, as `torch.save` writes them, in its old format, and plain",
+    kept="refused with the name of the file; the file that it would open is not there",
+)
 @pytest.mark.parametrize("save", [torch.save, legacy, lambda c, path: path.write_bytes(pickle.dumps(c, protocol=2))])
 def test_a_hostile_file_is_refused_and_not_executed(save: Callable[[Any, Path], None], tmp_path: Path) -> None:
     target = tmp_path / "executed"
@@ -128,6 +134,12 @@ def test_a_hostile_file_is_refused_and_not_executed(save: Callable[[Any, Path], 
     assert not target.exists()
 
 
+@pytest.mark.fault(
+    area="Hostile input",
+    what="a weights file that is cut short",
+    how="safetensors, zip and old format, cut at 0, 10, 50 and 99 percent",
+    kept="refused with the name of the file; the network keeps its weights",
+)
 @pytest.mark.parametrize(
     ("name", "save"),
     [("w.safetensors", save_file), ("w.pt", torch.save), ("w.tar", legacy)],

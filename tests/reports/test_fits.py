@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reports.fits import BLOCK, Scatter, fitted, offset_fit, redrawn, scatter_of, widened
+from reports.fits import BLOCK, Scatter, fitted, offset_fit, pooled, redrawn, scatter_of, widened
 from tests.reports.grown import noisy
 
 SIDES = np.array([32.0, 40.0, 48.0, 64.0, 80.0, 96.0, 128.0])
@@ -42,21 +42,21 @@ def test_scatter_of_a_curve_is_nothing_and_of_two_sizes_unknown() -> None:
 def test_scatter_is_the_larger_of_its_own_and_that_of_all() -> None:
     quiet, louder = Scatter(squares=1.0, freedom=4), Scatter(squares=0.9, freedom=1)
     both = [quiet, louder]
-    assert widened(quiet, both) == Scatter(squares=pytest.approx(1.9), freedom=5)
-    assert widened(louder, both) == Scatter(squares=pytest.approx(0.9 * 5), freedom=5)
+    assert widened(quiet, pooled(both)) == Scatter(squares=pytest.approx(1.9), freedom=5)
+    assert widened(louder, pooled(both)) == Scatter(squares=pytest.approx(0.9 * 5), freedom=5)
 
 
 def test_one_that_scatters_far_more_has_its_own_sizes_only() -> None:
     loud, calm = Scatter(squares=9.0, freedom=1), [Scatter(squares=0.1, freedom=1)] * 6
-    assert widened(loud, [loud, *calm]) == loud
-    assert widened(calm[0], [loud, *calm]).variance == pytest.approx(9.6 / 7)
+    assert widened(loud, pooled([loud, *calm])) == loud
+    assert widened(calm[0], pooled([loud, *calm])).variance == pytest.approx(9.6 / 7)
 
 
 def test_two_sizes_borrow_the_scatter_of_others_or_have_none() -> None:
     other = Scatter(squares=0.2, freedom=2)
-    assert widened(Scatter(), [Scatter(), other]) == other
-    assert widened(Scatter(), [Scatter()]) == Scatter()
-    assert widened(other, [other]) == other
+    assert widened(Scatter(), pooled([Scatter(), other])) == other
+    assert widened(Scatter(), pooled([Scatter()])) == Scatter()
+    assert widened(other, pooled([other])) == other
 
 
 def test_what_is_redrawn_scatters_as_much_as_the_larger_of_both() -> None:
