@@ -65,10 +65,11 @@ class Quality:
 
     @functools.cached_property
     def _scores(self) -> Mapping[str, Mapping[str, float]]:
-        """`scores` by label: a page asks for thousands of them one by one, which pandas is slow at."""
+        """`scores` of the labels: a page asks for thousands of them one by one, which pandas is slow at."""
         columns = [str(name) for name in self.scores]
         rows = zip(self.scores.index, self.scores.to_numpy(float).tolist(), strict=True)
-        return {str(label): dict(zip(columns, row, strict=True)) for label, row in rows}
+        asked = frozenset(self.labels)
+        return {str(label): dict(zip(columns, row, strict=True)) for label, row in rows if label in asked}
 
     def difference(self, label: str, other: str) -> tuple[float, Interval | None]:
         """Mean PSNR-Y of `label` minus that of `other`, paired by image, with its interval over images."""

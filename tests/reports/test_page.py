@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import UserError
 from harness.records import Status
 from harness.store import Store
 from reports.page import Summary, write_report
@@ -222,7 +223,7 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one_alone(tmp_path: Path, mon
     write_report(store, run_id, path)
     before = path.read_bytes()
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"cannot write .*: disk full"):
         write_report(store, run_id, path)
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == ["r.html"]
