@@ -181,6 +181,11 @@ class Task:
     spec: Mapping[str, Any]
     needs: tuple[str, ...] = ()
 
+    @property
+    def timed(self) -> bool:
+        """Whether its figures are times: then the machine's fingerprint is in its `spec`."""
+        return "machine" in self.spec
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:

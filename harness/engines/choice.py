@@ -5,12 +5,14 @@ Clusters' engines are imported when they are chosen: their libraries are optiona
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from datasets.naming import nearest
 from harness.engines import Engine
+from harness.engines.local import LocalEngine
 from harness.errors import UserError
 from harness.grid_tables import Limits
 from harness.place import Place
@@ -49,16 +51,18 @@ def chosen(name: str, address: str | None = None, options: Sequence[str] = ()) -
 
 
 class _Local:
-    """This machine."""
+    """This machine; unless told otherwise, its threads are shared out among the cells that are under way."""
 
     def __init__(self, _: str | None, options: Mapping[str, str]) -> None:
-        _check("local", options, ())
+        _check("local", options, ("cells",))
+        self.cells = whole_number("cells", options.get("cells", "1"))
 
     def place(self, out: Path, store: str | None, device: str, threads: int | None) -> Place:
-        return Place.of(out, store, device, threads)
+        place = Place.of(out, store, device, threads)
+        return place if threads else dataclasses.replace(place, threads=max(1, place.threads // self.cells))
 
-    def engine(self, _: Place, __: Limits) -> None:
-        return None
+    def engine(self, place: Place, limits: Limits) -> Engine | None:
+        return None if self.cells == 1 else LocalEngine(place.logs, limits.task_s, place.devices, self.cells)
 
 
 class _Ray:

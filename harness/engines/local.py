@@ -1,11 +1,13 @@
-"""The engine of one machine: each cell in a fresh process, one at a time on a device, so that none disturbs another."""
+"""The engine of one machine: each cell in a fresh process; nothing runs beside what takes times on a device."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -18,18 +20,28 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class LocalEngine:
-    """Runs jobs on this machine, one on each of `devices` at a time; output of methods goes to `logs`.
+    """Runs jobs on this machine, `cells` on each of `devices` at a time; output of methods goes to `logs`.
 
-    A task may take `task_s` seconds. Where a device is another than the job names, which happens among several GPUs,
-    the process sees that one alone, under the job's name for it: what it records does not tell which it got.
+    With more than one on a device, tasks that take times wait until all others have ended, and are then done one at a
+    time. A task may take `task_s` seconds. Where a device is another than the job names, which happens among several
+    GPUs, the process sees that one alone, under the job's name for it: what it records does not tell which it got.
     """
 
-    def __init__(self, logs: Path, task_s: float, devices: Sequence[str]) -> None:
-        self.logs, self.task_s, self.devices = logs, task_s, tuple(devices)
+    def __init__(self, logs: Path, task_s: float, devices: Sequence[str], cells: int = 1) -> None:
+        self.logs, self.task_s, self.devices, self.cells = logs, task_s, tuple(devices), cells
 
     def run(self, jobs: Iterable[Job]) -> Generator[tuple[Job, Event]]:
         """Yield the events of all jobs; after the death of a process its remaining tasks go on in a new one."""
-        waiting, free = iter(jobs), list(reversed(self.devices))
+        if self.cells == 1:
+            yield from self._at(self.devices, jobs)
+            return
+        parts = [_apart(job) for job in jobs]
+        yield from self._at(self.devices * self.cells, chain.from_iterable(together for together, _ in parts))
+        yield from self._at(self.devices, chain.from_iterable(alone for _, alone in parts))
+
+    def _at(self, places: Sequence[str], jobs: Iterable[Job]) -> Generator[tuple[Job, Event]]:
+        """One job at each of `places`, which are devices, at a time."""
+        waiting, free = iter(jobs), list(reversed(places))
         busy: list[_Cell] = []
         try:
             while True:
@@ -92,6 +104,13 @@ def run_on(where: tuple[Job, str], report: Report) -> None:
         shown = os.environ.get(VISIBLE)
         os.environ[VISIBLE] = shown.split(",")[index] if shown else str(index)
     run_cell(job, report)
+
+
+def _apart(job: Job) -> tuple[list[Job], list[Job]]:
+    """The job's tasks that may go on beside others, and those that take times; each as a job if there are any."""
+    parts = ([task for task in job.tasks if task.timed is timed] for timed in (False, True))
+    together, alone = ([dataclasses.replace(job, tasks=tuple(part))] if part else [] for part in parts)
+    return together, alone
 
 
 def _ready(busy: Sequence[_Cell]) -> list[_Cell]:

@@ -13,8 +13,6 @@ from harness.engines.local import LocalEngine
 from harness.records import Outcome, Status, Task
 from harness.worker import Event, Job, Started
 
-TIMED = "machine"
-"""What the specification of a task has if its figures are times: the fingerprint of the machine."""
 SAME_MEMORY = 0.02
 """Two nodes of one make differ in what their systems keep of the memory for themselves, by less than this share."""
 
@@ -31,7 +29,7 @@ class Errand:
 
 def times(job: Job) -> bool:
     """Whether any task of `job` takes times, and must have what it runs on for itself."""
-    return any(TIMED in task.spec for task in job.tasks)
+    return any(task.timed for task in job.tasks)
 
 
 def carried_out(errand: Errand) -> Generator[Event]:
@@ -42,7 +40,7 @@ def carried_out(errand: Errand) -> Generator[Event]:
     job = errand.job
     here = described(job.device, job.threads) if times(job) else errand.machine
     differs = [name for name in errand.machine.keys() | here.keys() if not _same(name, errand.machine, here)]
-    refused = [task for task in job.tasks if differs and TIMED in task.spec]
+    refused = [task for task in job.tasks if differs and task.timed]
     for task in refused:
         yield Started(task)
         yield _refusal(task, sorted(differs), errand.machine, here)

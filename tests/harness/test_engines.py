@@ -44,13 +44,15 @@ def elsewhere(tmp_path: Path) -> Place:
     return Place.of(tmp_path / "elsewhere", device="cpu", threads=2)
 
 
-def test_two_devices_do_two_cells_at_once_with_the_figures_of_one(
+def test_two_cells_of_a_device_go_on_at_once_with_the_figures_of_one_and_are_timed_alone(
     write_grid: WriteGrid, place: Place, elsewhere: Place
 ) -> None:
-    path = write_grid(SLOW, top="seeds = [0, 1]", sizes='["8x8"]', steps=20)
+    path = write_grid(SLOW, top="seeds = [0, 1]", sizes='["8x8", "16x16"]', steps=20)
     hearer = Hearer()
-    both = go(path, place, two_at_once, hearer)
+    where = chosen("local", options=["cells=2"])
+    both = go(path, place, lambda run: where.engine(run.place, run.grid.limits), hearer)
     assert hearer.heard[:2] == ["start Slow train", "start Slow train"]
+    assert hearer.heard[-4:] == ["start Slow profile", "end Slow profile"] * 2  # once for both seeds
     assert len(both) == len(hearer.heard) // 2
     assert {outcome.status for outcome in both} == {Status.DONE}
     assert figures(both) == figures(go(path, elsewhere, one_by_one))
@@ -194,7 +196,8 @@ def test_a_process_sees_the_gpu_of_its_cell_alone(
     [
         ("lokal", None, [], "no engine 'lokal': did you mean 'local'"),
         ("local", "auto", [], "--address auto is the address of a Ray cluster: --engine ray goes with it"),
-        ("local", None, ["cells=2"], "no engine option 'cells' of local"),
+        ("local", None, ["cell=2"], "no engine option 'cell' of local: did you mean 'cells'"),
+        ("local", None, ["cells=two"], "--engine-option cells=two: a whole number is wanted"),
         ("ray", None, [], "which Ray cluster"),
         ("ray", "127.0.0.1:1", [], "no Ray cluster at '127.0.0.1:1': "),
         ("ray", "auto", ["cell=2"], "no engine option 'cell' of ray: did you mean 'cells'"),
@@ -207,6 +210,13 @@ def test_a_process_sees_the_gpu_of_its_cell_alone(
 def test_a_choice_that_cannot_be_is_told(name: str, address: str | None, options: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message.replace("?", r"\?").replace("(", r"\(")):
         chosen(name, address, options)
+
+
+def test_cells_of_this_machine_share_its_threads_unless_told_how_many(tmp_path: Path) -> None:
+    where = chosen("local", options=["cells=2"])
+    alone = Place.of(tmp_path, device="cpu")
+    assert where.place(tmp_path, None, "cpu", None).threads == max(1, alone.threads // 2)
+    assert where.place(tmp_path, None, "cpu", 3).threads == 3
 
 
 def test_the_command_line_refuses_an_engine_that_does_not_exist(write_grid: WriteGrid, tmp_path: Path) -> None:
