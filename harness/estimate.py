@@ -98,8 +98,8 @@ class Estimator:
         return copies * sum(parts * self._forward_s(cell, size) for size, parts in tiled)
 
     def _harm_s(self, cell: PlannedCell, task: Task) -> float:
-        """The twin, which has no attention, is taken to be as slow."""
-        return 2 * self._evaluate_s(cell, task)
+        """What the twin answers, taken to be as slow; what the network does, its evaluation has kept."""
+        return self._evaluate_s(cell, task)
 
     def _attention_s(self, cell: PlannedCell, task: Task) -> float:
         """Looking into attention does part of its work a second time."""

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
-import torch
 from torch import nn
 
 from datasets.resize import Image
 from datasets.sets import ImageSet, Pair
 from harness import metrics
-from harness.inference import How, super_resolve
+from harness.answers import Answers, Shelf
 from harness.perceptual import perceptual
 from harness.pictures import kept
 from harness.records import Figures, Record
@@ -33,19 +32,23 @@ def evaluate(
     spec: Mapping[str, Any],
     device: str,
     progress: Progress,
+    *,
+    shelf: Shelf | None = None,
 ) -> Figures:
     """Records of every image, pictures of the first `spec["crops"]` and of those that `spec["at"]` names.
 
-    The network waits for nothing else: the next image is decoded and the last one scored in threads beside it.
+    The network waits for nothing else: the next image is decoded and the last one scored in threads beside it. Answers
+    are kept on the `shelf`, or taken from there.
 
     Raises:
         FloatingPointError: the network returned a value that is not finite; the message names the image.
     """
+    answers = Answers(network, spec, device, shelf)
     further = perceptual(spec["perceptual"], device, crop=images.scale) if spec["perceptual"] else None
 
     def answered() -> Iterator[_Answer]:
         for index, pair in enumerate(ahead(images)):
-            sr = answer(network, pair, images.scale, spec, device)
+            sr = answers.to(pair, images.scale)
             pictured = index < spec["crops"] or bool(spec["crops"] and pair.name in spec["at"])
             yield _Answer(pair, sr, further(sr, pair.hr) if further else {}, pictured)
 
@@ -106,24 +109,3 @@ def scores(pair: Pair, sr: Image, images: ImageSet) -> dict[str, float]:
     if images.name.startswith("DIV2K"):
         values["psnr_rgb_div2k"] = metrics.psnr(sr, pair.hr, crop=images.scale + RGB_MARGIN, channel="rgb")
     return values
-
-
-def answer(network: nn.Module, pair: Pair, scale: int, spec: Mapping[str, Any], device: str) -> Image:
-    """What `network` makes of one image, asked as `spec` says.
-
-    The generator is seeded by `spec["hash_seed"]` before each image, so that an image's score depends neither on
-    its neighbours nor on their order.
-
-    Raises:
-        FloatingPointError: the network returned a value that is not finite; the message names the image.
-        ValueError: the network returned another size.
-    """
-    torch.manual_seed(spec["hash_seed"])
-    how = How(**{name: spec[name] for name in ("tiling", "precision", "self_ensemble")})
-    try:
-        sr = super_resolve(network.eval(), pair.lr, how, scale=scale, device=device)
-    except FloatingPointError as error:
-        raise FloatingPointError(f"{pair.name}: {error}") from error
-    if sr.shape != pair.hr.shape:
-        raise ValueError(f"{pair.name}: the network returned {sr.shape}, expected {pair.hr.shape}")
-    return sr

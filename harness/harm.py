@@ -20,7 +20,8 @@ from torch import nn
 
 from datasets.resize import Image, imresize
 from datasets.sets import ImageSet, Pair
-from harness.evaluate import Progress, ahead, answer, behind, gathered
+from harness.answers import Answers, Shelf
+from harness.evaluate import Progress, ahead, behind, gathered
 from harness.metrics import PEAK, luma
 from harness.pictures import Plane, levels, png, tinted
 from harness.records import Artifact, Figures, Record, Status
@@ -49,22 +50,27 @@ def harms(
     spec: Mapping[str, Any],
     device: str,
     progress: Progress,
+    *,
+    shelves: tuple[Shelf | None, Shelf | None] = (None, None),
 ) -> Figures:
     """Records of every image and region, a map of the first `spec["maps"]` images.
+
+    The answers of both networks are taken from their `shelves`, or kept there.
 
     Raises:
         FloatingPointError: a network returned a value that is not finite; the message names the image.
     """
+    both = [Answers(each, spec, device, shelf) for each, shelf in zip((network, twin), shelves, strict=True)]
 
-    def answered() -> Iterator[_Answers]:
+    def answered() -> Iterator[_Answered]:
         for index, pair in enumerate(ahead(images)):
-            ours, theirs = (answer(each, pair, images.scale, spec, device) for each in (network, twin))
-            yield _Answers(pair, ours, theirs, index < spec["maps"])
+            ours, theirs = (answers.to(pair, images.scale) for answers in both)
+            yield _Answered(pair, ours, theirs, index < spec["maps"])
 
     return gathered(behind(lambda each: _figures(each, images), answered()), len(images), progress)
 
 
-class _Answers(NamedTuple):
+class _Answered(NamedTuple):
     """What both networks make of an image, and whether a map of it is wanted."""
 
     pair: Pair
@@ -73,7 +79,7 @@ class _Answers(NamedTuple):
     mapped: bool
 
 
-def _figures(each: _Answers, images: ImageSet) -> Figures:
+def _figures(each: _Answered, images: ImageSet) -> Figures:
     pair, ours, twin = each.pair, each.ours, each.twin
     records = tuple(_records(pair, ours, twin, images))
     if not each.mapped:

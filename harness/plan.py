@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ CODE: Mapping[Kind, str] = {
 }
 """The module that does each kind of task; what it imports belongs to the task's key too."""
 NEED_WEIGHTS: tuple[Kind, ...] = ("evaluate", "harm", "attention")
+NO_TASK = Task(kind="train", key="", spec={})
+"""An exclusion that names this names the cell itself, and so every task of it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,12 +87,13 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
         data_names(grid)
         _check(grid)
         check_precisions(grid, machine)
-        resolved = list({cell.key: cell for cell in map(resolve, grid.cells())}.values())
-        check_trunk(grid, resolved)
-        check_exclusions(grid.exclude, [cell_view(cell) for cell in resolved])
-        named = labelled(resolved)
-        check_thresholds(grid, {*named, *(cell.cell.method for cell in resolved)})
-        planned = _Planner(grid, machine, dict(zip([cell.key for cell in resolved], named, strict=True)), resolved)
+        named = list({cell.key: cell for cell in map(resolve, grid.cells())}.values())
+        check_trunk(grid, named)
+        check_exclusions(grid.exclude, [cell_view(cell) for cell in named])
+        resolved = [cell for cell in named if not excluded(grid.exclude, cell_view(cell), NO_TASK)]
+        labels = labelled(resolved)
+        check_thresholds(grid, {*labels, *(cell.cell.method for cell in resolved)})
+        planned = _Planner(grid, machine, dict(zip([cell.key for cell in resolved], labels, strict=True)), resolved)
         cells = [*(planned.cell(cell) for cell in resolved), *planned.sessions()]
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
@@ -130,12 +133,12 @@ def _check(grid: Grid) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Planner:
-    """Makes the tasks of each cell of one grid on one machine."""
+    """Makes the tasks of each cell of one grid on one machine; `resolved` are those that no exclusion names whole."""
 
     grid: Grid
     machine: Mapping[str, Any]
     labels: Mapping[str, str]
-    resolved: Sequence[Resolved]
+    resolved: list[Resolved]
 
     def cell(self, resolved: Resolved) -> PlannedCell:
         """`resolved` with those of its tasks that no exclusion names."""
@@ -152,21 +155,15 @@ class _Planner:
         )
 
     @functools.cached_property
-    def _kept(self) -> list[Resolved]:
-        """The cells that no exclusion names whole."""
-        probe = Task(kind="train", key="", spec={})
-        return [cell for cell in self.resolved if not excluded(self.grid.exclude, cell_view(cell), probe)]
-
-    @functools.cached_property
     def _shown(self) -> set[str]:
         """The first seed of each network."""
-        keys = {fingerprint({**cell.spec, "seed": None}): cell.key for cell in reversed(self._kept)}
+        keys = {fingerprint({**cell.spec, "seed": None}): cell.key for cell in reversed(self.resolved)}
         return set(keys.values())
 
     @functools.cached_property
     def _beside(self) -> dict[str, Resolved]:
         """By its key, what each cell is compared with: its twin, or, for a twin, its control."""
-        known = Twins(self._kept)
+        known = Twins(self.resolved)
         twins = {cell.key: twin for cell in self.resolved if (twin := known.of(cell))}
         distinct = {twin.key: twin for twin in twins.values()}
         controls = {key: known.control(twin) for key, twin in distinct.items()}
@@ -235,11 +232,11 @@ class _Planner:
     def sessions(self) -> Iterator[PlannedCell]:
         """What counts, and what times, all that the grid names: last of all, a cell for each process."""
         if self.grid.count.measure and "count" in self.grid.tasks:
-            counted = counting(self.grid.count, self._kept, self.labels)
+            counted = counting(self.grid.count, self.resolved, self.labels)
             yield from [_of_session(counted)] if counted else []
         if self.grid.race.measure and "race" in self.grid.tasks:
             machine = fingerprint(self.machine)
-            yield from map(_of_session, passes(self.grid.race, self._kept, self.labels, machine))
+            yield from map(_of_session, passes(self.grid.race, self.resolved, self.labels, machine))
 
     def _profiles(self, resolved: Resolved) -> Iterator[Task]:
         axes, names = self.grid.profile, ("precision", "compile", "channels_last", "cuda_graphs", "size")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import shutil
 from pathlib import Path
 from typing import Protocol
 
-from harness import machine
+from harness import answers, machine
 from harness.engines import Engine
 from harness.engines.local import LocalEngine
 from harness.grid import Grid, read_grid
@@ -96,6 +98,7 @@ class Run:
                         self._keep(run_id, event)
                         listener.ended(job.cell, event)
                         outcomes.append(event)
+        shutil.rmtree(answers.folder(self.place.cache.folder), ignore_errors=True)
         return outcomes
 
     def _on_this_machine(self) -> Engine:
@@ -123,6 +126,7 @@ class Run:
 
     def _job(self, cell: PlannedCell, tasks: tuple[Task, ...]) -> Job:
         asked = {key for task in cell.tasks for key in (task.key, *task.needs)}
+        exact = {each for task in tasks for each in answers.asked_by(task)}
         return Job(
             cell=cell,
             tasks=tasks,
@@ -131,7 +135,13 @@ class Run:
             device=self.place.device,
             threads=self.place.threads,
             data=data_names(self.grid),
+            shared=self._shared & {*exact, *(each.with_any_seed for each in exact)},
         )
+
+    @functools.cached_property
+    def _shared(self) -> frozenset[answers.Asked]:
+        """What several pending tasks ask of networks; first looked at before any of them is done."""
+        return answers.shared(task for _, task in self.pending().values())
 
     def _keep(self, run_id: str, outcome: Outcome) -> None:
         """Into the store; a finished training's checkpoint has served once its curve is there."""

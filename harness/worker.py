@@ -21,6 +21,7 @@ from datasets.cache import decoded
 from datasets.patches import PatchSource
 from datasets.sets import ImageSet
 from harness import count
+from harness.answers import Asked, Shelf, shelves
 from harness.attend import attend
 from harness.cache import Cache, save_weights
 from harness.endings import blocked, status_of, told
@@ -68,6 +69,8 @@ class Job:
     threads: int
     data: Mapping[str, str]
     """Where each data set of the grid is found: its name in the store, and the name or path in the grid."""
+    shared: frozenset[Asked] = frozenset()
+    """Of what the job's tasks ask networks, that which several tasks of the run ask."""
     checkpoint_s: float = 20.0
     meeting: Meeting = ALONE
     """Where trainings of this job find the other processes that share their batches."""
@@ -176,7 +179,9 @@ class _Work:
 
     def _evaluate(self, task: Task) -> dict[str, Any]:
         network = self._network()
-        records, artifacts = evaluate(network, self._images(task), task.spec, self.job.device, self._progress)
+        (shelf,) = self._shelves(task)
+        asked = (network, self._images(task), task.spec, self.job.device, self._progress)
+        records, artifacts = evaluate(*asked, shelf=shelf)
         measured = {
             "crop": self.job.cell.scale,
             "channel": "Y of BT.601, studio range, not rounded unless the metric says so",
@@ -189,7 +194,9 @@ class _Work:
 
     def _harm(self, task: Task) -> dict[str, Any]:
         network, twin = self._network(), self._twin()
-        records, artifacts = harms(network, twin, self._images(task), task.spec, self.job.device, self._progress)
+        own, of_twin = self._shelves(task)
+        asked = (network, twin, self._images(task), task.spec, self.job.device, self._progress)
+        records, artifacts = harms(*asked, shelves=(own, of_twin))
         measured = {
             "crop": self.job.cell.scale,
             "channel": "RGB, each sub-pixel for itself",
@@ -205,6 +212,9 @@ class _Work:
         measured = {name: task.spec[name] for name in ("images", "queries", "top")}
         measured["weights"] = state_hash(network.state_dict())
         return {"records": records, "artifacts": artifacts, "protocol": self._asked(task) | measured}
+
+    def _shelves(self, task: Task) -> list[Shelf | None]:
+        return shelves(task, self.job.cache, self.job.shared)
 
     def _images(self, task: Task) -> ImageSet:
         spec = task.spec

@@ -25,7 +25,8 @@ import methods
 from datasets.resize import Image, imresize
 from datasets.sets import ImageSet, Pair
 from harness import pictures
-from harness.evaluate import answer, evaluate
+from harness.answers import answer
+from harness.evaluate import evaluate
 from harness.isolate import start_server
 from harness.metrics import scores
 from harness.place import Place

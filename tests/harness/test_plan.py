@@ -145,6 +145,19 @@ def test_labels_name_what_differs(write_grid: WriteGrid) -> None:
     ]
 
 
+def test_labels_tell_nothing_of_cells_that_are_left_out(write_grid: WriteGrid) -> None:
+    settings = "settings = { chunk_size = [8, 16] }\n" + SMALL
+    averaged = settings + '[[exclude]]\nchunk_size = 16\n"train.ema_decay" = 0.9\n'
+    cells = planned(write_grid("nlsn", tables=averaged, budget="ema_decay = [0.0, 0.9]"))
+    assert [cell.label for cell in cells] == [
+        "NLSN chunk_size 8, train ema_decay 0.0",
+        "NLSN chunk_size 8, train ema_decay 0.9",
+        "NLSN chunk_size 16, train ema_decay 0.0",
+    ]
+    (alone,) = planned(write_grid("nlsn", tables=settings + "[[exclude]]\nchunk_size = 16\n"))
+    assert alone.label == "NLSN"
+
+
 def test_an_exclusion_of_cell_keys_drops_cells_and_one_of_task_keys_drops_tasks(write_grid: WriteGrid) -> None:
     tables = (
         SMALL
