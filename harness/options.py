@@ -39,7 +39,6 @@ EngineOptions = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--engine-option", help="name=value, such as partition=gpu for slurm; repeatable."),
 ]
-RunId = Annotated[Optional[str], typer.Option("--run", help="Id of a run, or its beginning; default: the newest.")]  # noqa: UP045
 Grids = Annotated[Optional[list[Path]], typer.Option("--grid", help="Grid that counts; repeatable; default: ours.")]  # noqa: UP045
 DEFAULT_OUT, STORE_FILE = Path("out"), "store.sqlite"
 
@@ -49,6 +48,7 @@ class Form(enum.StrEnum):
 
     CSV = "csv"
     PARQUET = "parquet"
+    SQLITE = "sqlite"
     BENCHER = "bencher"
     SMALLER = "smaller-is-better"
     BIGGER = "bigger-is-better"

@@ -11,27 +11,23 @@ import base64
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
+from harness.copies import Row, copy_rows, tables_of
 from harness.errors import UserError
 from harness.store import Store
 
 LAST_ROW = 2**62
 STEPS = 20_000
 """So many rows behind one that cannot be read are tried one by one; a page of the database holds far fewer."""
-CHUNK = 1000
 HASHED = {"machine": "description", "protocol": "spec"}
 """Texts whose hash is their row's id."""
-
-Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,33 +83,28 @@ def _has(source: sqlite3.Connection, table: str) -> bool:
 
 
 def _copied(source: sqlite3.Connection, target: sa.Engine) -> Recovered:
-    schema = sa.MetaData()
-    schema.reflect(target)
     torn = _torn_attempts(source)
     there: dict[str, set[str]] = {}
     copied: dict[str, int] = {}
-    for table in schema.sorted_tables:
-        if table.name != "migration" and _has(source, table.name):
-            there[table.name], copied[table.name] = set(), 0
-            for rows in _chunks(_readable(source, table.name)):
-                known = [row for row in rows if _refers(row, table, there)]
-                kept = [row for row in known if table.name != "attempt" or row["id"] not in torn]
-                copied[table.name] += _insert(target, table, kept)
-                there[table.name] |= {row["id"] for row in kept if "id" in row}
+    for table in tables_of(target):
+        if _has(source, table.name):
+            there[table.name] = set()
+            rows = _kept(source, table, there, torn)
+            copied[table.name] = copy_rows(target, table, rows, leave_out_broken=True)
     return Recovered(copied=copied, incomplete=len(torn))
+
+
+def _kept(source: sqlite3.Connection, table: sa.Table, there: dict[str, set[str]], torn: set[str]) -> Iterator[Row]:
+    """The rows of `table` that can be read and miss nothing; their ids are added to those that are `there`."""
+    for row in _readable(source, table.name):
+        if _refers(row, table, there) and not (table.name == "attempt" and row["id"] in torn):
+            there[table.name] |= {row["id"]} if "id" in row else set()
+            yield row
 
 
 def _refers(row: Row, table: sa.Table, there: dict[str, set[str]]) -> bool:
     """Whether everything that `row` refers to was copied."""
     return all(row[key.parent.name] in there.get(key.column.table.name, ()) for key in table.foreign_keys)
-
-
-def _insert(target: sa.Engine, table: sa.Table, rows: list[Row]) -> int:
-    """How many `rows` were written; those that break a rule of the table are damaged and fall out."""
-    if not rows:
-        return 0
-    with target.begin() as connection:
-        return connection.execute(table.insert().prefix_with("OR IGNORE"), rows).rowcount
 
 
 def _torn_attempts(source: sqlite3.Connection) -> set[str]:
@@ -200,8 +191,3 @@ def _behind_damage(reads: Callable[[int], bool], bad: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if reads(middle) else (middle, high)
     return high
-
-
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while chunk := list(itertools.islice(rows, CHUNK)):
-        yield chunk

@@ -223,6 +223,7 @@ def print_plan(run: Run) -> None:
     console().print(table)
     console().print(
         f"{len(run.cells)} cells, {len(pending)} tasks to do: about {clock(total.seconds)} and "
-        f"{total.disk_bytes / 1e6:.1f} MB on {run.place.device} ({run.place.threads} threads), within a factor of two.",
+        f"{total.disk_bytes / 1e6:.1f} MB on {run.place.device} ({run.place.threads} threads), one cell after another, "
+        "within a factor of two.",
         highlight=False,
     )

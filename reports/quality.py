@@ -25,7 +25,7 @@ class Quality:
 
     `scores` has a row per label: mean and spread over seeds of each metric, spread over hash draws, and how many
     seeds and images went in. `images` is PSNR-Y by image (rows) and label (columns), `by_seed` by image and
-    (label, training seed), both means over hash draws.
+    (label, training seed), both means over hash draws; `by_draw` is by image and (label, training seed, hash seed).
     """
 
     scale: int
@@ -38,6 +38,7 @@ class Quality:
     scores: pd.DataFrame
     images: pd.DataFrame
     by_seed: pd.DataFrame
+    by_draw: pd.DataFrame
     baseline: str | None
 
     @property
@@ -93,7 +94,8 @@ def _quality(frames: Frames, group: pd.DataFrame, scores: pd.DataFrame) -> Quali
     first, present = group.iloc[0], set(group["label"])
     baselines = group.loc[group["method"] == BASELINE, "label"]
     psnr = group[group["metric"] == "psnr_y"]
-    by_seed = psnr.pivot_table(index="image", columns=["label", "seed"], values="value")
+    by_draw = psnr.pivot_table(index="image", columns=["label", "seed", "hash_seed"], values="value")
+    by_seed = by_draw.T.groupby(level=["label", "seed"]).mean().T
     labels = [label for label in frames.labels if label in present]
     return Quality(
         scale=int(first["scale"]),
@@ -106,6 +108,7 @@ def _quality(frames: Frames, group: pd.DataFrame, scores: pd.DataFrame) -> Quali
         scores=scores.loc[tuple(first[GROUP])].loc[labels],
         images=by_seed.T.groupby(level="label").mean().T.reindex(columns=labels),
         by_seed=by_seed,
+        by_draw=by_draw,
         baseline=None if baselines.empty else str(baselines.iloc[0]),
     )
 

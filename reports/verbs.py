@@ -15,7 +15,6 @@ from harness.options import (
     FigureNames,
     Format,
     Out,
-    RunId,
     StoreUrl,
     TableFile,
     TableFormat,
@@ -34,6 +33,10 @@ if TYPE_CHECKING:
 RunIds = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads this form
     typer.Option("--run", help="Id of a run, or its beginning; repeatable; default: the newest."),
+]
+ExportedRuns = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--run", help="Id of a run, or its beginning; repeatable; default: all, for trackers the newest."),
 ]
 Others = Annotated[
     Optional[list[str]],  # noqa: UP045
@@ -82,13 +85,13 @@ def export(
     out: Out = DEFAULT_OUT,
     store: StoreUrl = None,
     form: Format = None,
-    run_id: RunId = None,
+    run_ids: ExportedRuns = None,
 ) -> None:
-    """Write raw records (CSV, Parquet) or figures for a tracker of benchmarks (JSON)."""
+    """Write raw records (CSV, Parquet), figures for a tracker of benchmarks (JSON), or a store without pictures."""
     from reports import export as exporting  # noqa: PLC0415 - drawing libraries take a second
 
     chosen = exporting.form_of(file, form)
-    _say(exporting.export(existing_store(out, store), file, chosen, run_id))
+    _say(exporting.export(existing_store(out, store), file, chosen, run_ids or ()))
 
 
 def table(  # noqa: PLR0913 - options of a command, not arguments of a function

@@ -40,7 +40,10 @@ def _table(frames: Frames, group: Sequence[Quality]) -> Table:
         Column(key=each.comparable, title=name, unit="dB") for each, name in zip(others, names[1:], strict=True)
     ]
     rows = [Row(head=label, entries=_entries(label, first, others)) for label in _labels(group)]
-    note = f"Mean PSNR-Y of each image less that asked for as {names[0]}, with its 95{PERCENT} interval over images."
+    note = (
+        f"Mean PSNR-Y of each image less that asked for as {names[0]}, of the trainings and hash draws that were asked "
+        f"in both ways, with its 95{PERCENT} interval over images."
+    )
     return make_table(
         f"{first.dataset} {TIMES}{first.scale}: what the way of asking changes", columns, rows, notes=[note]
     )
@@ -66,7 +69,11 @@ def _entries(label: str, first: Quality, others: Sequence[Quality]) -> dict[str,
 def _difference(label: str, first: Quality, other: Quality) -> Entry:
     if not other.complete(label):
         return missing("not scored on every image")
-    differences = (other.images[label] - first.images[label]).to_numpy(float)
+    asked = [each.by_draw[label] for each in (first, other)]
+    both = asked[0].columns.intersection(asked[1].columns)
+    if both.empty:
+        return missing("no training and hash draw was asked in both ways")
+    differences = (asked[1][both] - asked[0][both]).mean(axis="columns").to_numpy(float)
     interval, mean = mean_interval(differences), float(differences.mean())
     if mean != mean:  # noqa: PLR0124 - NaN: both are infinite
         return missing("both are infinite")

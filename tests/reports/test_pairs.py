@@ -39,6 +39,7 @@ def quality_of(scores: Mapping[str, Floats]) -> Quality:
         scores=pd.DataFrame(columns),
         images=by_seed.T.groupby(level=0, sort=False).mean().T,
         by_seed=by_seed,
+        by_draw=by_seed,
         baseline="Bicubic" if "Bicubic" in scores else None,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
 from reports.frames import Frames
@@ -33,12 +34,28 @@ def test_each_data_set_and_scale_has_a_table_of_differences(frames: Callable[...
 def test_differences_are_those_of_the_same_image(frames: Callable[..., Frames]) -> None:
     subject = frames(tilings=("whole", "chop"), variants=(BICUBIC, EDSR, NLSN), sets=MANY)
     first, second = qualities(subject)
-    shifted = second.images.copy()
-    shifted[EDSR.label] += [0.5 if i % 2 else -0.1 for i in range(len(shifted))]
-    (table,) = ways_tables(subject, [first, dataclasses.replace(second, images=shifted)])
+    shifted = second.by_draw.copy()
+    for column in shifted[[EDSR.label]]:
+        shifted[column] += [0.5 if i % 2 else -0.1 for i in range(len(shifted))]
+    (table,) = ways_tables(subject, [first, dataclasses.replace(second, by_draw=shifted)])
     (entry,) = [row.entries[second.comparable] for row in table.rows if row.head == EDSR.label]
     assert entry.value == pytest.approx(0.2)
     assert entry.text.startswith("+0.200 (")
+
+
+def test_only_trainings_and_draws_that_were_asked_in_both_ways_are_compared(frames: Callable[..., Frames]) -> None:
+    """The second way asked the first training alone, whose scores are not those of the other."""
+    subject = frames(tilings=("whole", "chop"), variants=(BICUBIC, EDSR, NLSN), sets=MANY, seeds=(0, 1))
+    first, second = qualities(subject)
+    alone = second.by_draw.xs(0, axis="columns", level="seed", drop_level=False)
+    (table,) = ways_tables(subject, [first, dataclasses.replace(second, by_draw=alone, images=second.images + 1.0)])
+    (row,) = [row for row in table.rows if row.head == EDSR.label]
+    assert row.entries[second.comparable].value == pytest.approx(0.0)
+    seeds = [(label, 7 if label == EDSR.label else seed, draw) for label, seed, draw in alone.columns]
+    other = alone.set_axis(pd.MultiIndex.from_tuples(seeds, names=alone.columns.names), axis="columns")
+    (table,) = ways_tables(subject, [first, dataclasses.replace(second, by_draw=other)])
+    (row,) = [row for row in table.rows if row.head == EDSR.label]
+    assert row.entries[second.comparable].text == DASH
 
 
 def test_a_method_that_was_not_scored_in_one_way_has_a_dash(frames: Callable[..., Frames]) -> None:
