@@ -123,12 +123,12 @@ def _harm(frames: Frames, group: pd.DataFrame) -> Harm:
         comparable=str(first["comparable"]),
         labels=tuple(label for label in frames.labels if label in present),
         figures=over_images.groupby(["region", "label"]).mean(),
-        twins=_twins(frames, int(first["scale"])),
+        twins=twin_labels(frames, int(first["scale"])),
     )
 
 
-def _twins(frames: Frames, scale: int) -> dict[str, str]:
-    """The label of each label's twin: that of the cell with the twin's method and settings."""
+def twin_labels(frames: Frames, scale: int) -> dict[str, str]:
+    """The label of each label's twin: that of the cell with the twin's method and settings; of a control its own."""
     cells = frames.tasks[frames.tasks["scale"] == scale].drop_duplicates("cell_id")
     named = {_identity(spec): str(label) for label, spec in zip(cells["label"], cells["cell_spec"], strict=True)}
     tasks = frames.done("harm")

@@ -49,6 +49,7 @@ from reports.scaling import Growth, growths, scaling_table
 from reports.scores import quality_table
 from reports.spread_figures import spread_figures
 from reports.tables import TIMES
+from reports.twins import compared_with_twins, twins_table
 from reports.ways import ways_tables
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -96,6 +97,7 @@ def page_content(frames: Frames) -> dict[str, Any]:
     grown_raced = [growths(race.cost) for race in raced]
     look = looks(tuple(dict.fromkeys((*frames.labels, *(label for race in raced for label in race.labels)))))
     paired, index, claims = list(zip(scored, pairs, strict=True)), groups(frames), claims_tables(frames)
+    with_twins = zip(scored, compared_with_twins(frames, scored), strict=True)
     behind = {key: evidence(on_machine(frames, key)) for key in claims}
     harmed = harms(frames)
     measured = Measured(
@@ -112,7 +114,10 @@ def page_content(frames: Frames) -> dict[str, Any]:
         "findings": headlines(frames, measured),
         "counts": _counts(frames),
         "overview": overviews(frames, paired),
-        "quality": [_quality_part(frames, q, p, profiled, f"q{i}", look) for i, (q, p) in enumerate(paired)],
+        "quality": [
+            _quality_part(frames, q, p, profiled, f"q{i}", look) | {"twins": twins_table(q, beside, profiled)}
+            for i, ((q, p), (_, beside)) in enumerate(zip(paired, with_twins, strict=True))
+        ],
         "ways": ways_tables(frames, scored),
         "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
         "race": [

@@ -85,10 +85,16 @@ def pairs_table(title: str, pairs: Pairs) -> Table | None:
         return None
     rows = [_row(pair, pairs.family) for pair in pairs.comparisons]
     caption = f"{title}: networks in pairs, PSNR-Y of the first minus that of the second"
-    return make_table(caption, COLUMNS, rows, notes=_notes(pairs), head="Pair")
+    notes = comparison_notes(pairs, "all pairs of networks on this page that could be tested, shown here or not")
+    return make_table(caption, COLUMNS, rows, notes=notes, head="Pair")
 
 
 def _row(pair: Comparison, family: int) -> Row:
+    return Row(head=f"{pair.first} {DASH} {pair.second}", note=pair.caution, entries=comparison_entries(pair, family))
+
+
+def comparison_entries(pair: Comparison, family: int) -> dict[str, Entry]:
+    """The cells of `COLUMNS` for one comparison."""
     record = Entry(text=f"{pair.wins}/{pair.losses}/{pair.ties}", value=pair.wins - pair.losses)
     place = get_args(Verdict).index(pair.verdict)
     entries = {
@@ -96,7 +102,7 @@ def _row(pair: Comparison, family: int) -> Row:
         "record": record if pair.wins + pair.losses + pair.ties else missing(pair.reason),
         "verdict": Entry(text=WORDS[pair.verdict], value=place, note=explained(pair, family)),
     }
-    return Row(head=f"{pair.first} {DASH} {pair.second}", note=pair.caution, entries=entries | _tested(pair))
+    return entries | _tested(pair)
 
 
 def _tested(pair: Comparison) -> dict[str, Entry]:
@@ -125,11 +131,13 @@ def _signed(difference: float) -> str:
     return signed(round(difference, 2) + 0.0)
 
 
-def _notes(pairs: Pairs) -> list[str]:
+def comparison_notes(pairs: Pairs, family: str) -> list[str]:
+    """How the comparisons were tested, `family` being in words over which Holm's correction goes; what is undecided."""
     reasons = dict.fromkeys(c.reason for c in pairs.comparisons if c.reason and c.verdict == "undecided")
     undecided = [f"Undecided: {reason}." for reason in reasons]
     single = any(pair.caution for pair in pairs.comparisons)
-    return [_intervals(pairs), *([_tests(pairs)] if pairs.own else []), *undecided, *([ONE_SEED] if single else [])]
+    tests = [_tests(pairs, family)] if pairs.own else []
+    return [_intervals(pairs), *tests, *undecided, *([ONE_SEED] if single else [])]
 
 
 def _intervals(pairs: Pairs) -> str:
@@ -141,11 +149,11 @@ def _intervals(pairs: Pairs) -> str:
     )
 
 
-def _tests(pairs: Pairs) -> str:
+def _tests(pairs: Pairs, family: str) -> str:
     several = any(max(pair.seeds) > 1 for pair in pairs.comparisons)
     seeds = ", with several seeds the greater of that and of Student's t over images and seeds," if several else ""
     least = probability(least_p(pairs.images))
     return (
         f"p is Wilcoxon's over {pairs.images} images ({least} at the least){seeds} after Holm over {pairs.family} "
-        "comparisons: all pairs of networks on this page that could be tested, shown here or not."
+        f"comparisons: {family}."
     )

@@ -108,11 +108,26 @@ def compared(qualities: Sequence[Quality]) -> list[Pairs]:
     Where a table shows few of its pairs they were picked by the scores, so the family counts all that could have
     been. A table whose images are too few to establish anything is left out of it, whatever the scores.
     """
-    tables = [_pairs(quality) for quality in qualities]
+    return _with_holm([_pairs(quality) for quality in qualities])
+
+
+def _with_holm(tables: Sequence[Pairs]) -> list[Pairs]:
     family = sum(table.own for table in tables)
     tested = [pair.p for table in tables for pair in table.comparisons if pair.p is not None and not pair.reason]
     adjusted = iter(holm(tested, family))
     return [_corrected(table, adjusted, family) for table in tables]
+
+
+def planned(qualities: Sequence[Quality], chosen: Sequence[Sequence[tuple[str, str]]]) -> list[Pairs]:
+    """Comparisons by labels, for each of `qualities` those that were planned before any score; Holm over these."""
+    return _with_holm([_planned(quality, labels) for quality, labels in zip(qualities, chosen, strict=True)])
+
+
+def _planned(quality: Quality, chosen: Sequence[tuple[str, str]]) -> Pairs:
+    networks = {each.label: each for each in _networks(quality)}
+    pairs = [(networks[first], networks[second]) for first, second in chosen]
+    testable = sum(_testable(first) and _testable(second) for first, second in pairs)
+    return _held(pairs, testable, len(quality.images), best=None)
 
 
 def _corrected(table: Pairs, adjusted: Iterator[float], family: int) -> Pairs:
@@ -121,13 +136,21 @@ def _corrected(table: Pairs, adjusted: Iterator[float], family: int) -> Pairs:
 
 
 def _pairs(quality: Quality) -> Pairs:
-    networks, images = _networks(quality), len(quality.images)
-    testable = math.comb(sum(each.complete and bool(np.isfinite(each.scores).all()) for each in networks), 2)
+    networks = _networks(quality)
+    best = next((each.label for each in networks if each.complete), None)
+    return _held(_chosen(networks), math.comb(sum(map(_testable, networks)), 2), len(quality.images), best)
+
+
+def _testable(network: Network) -> bool:
+    return network.complete and bool(np.isfinite(network.scores).all())
+
+
+def _held(chosen: Sequence[tuple[Network, Network]], testable: int, images: int, best: str | None) -> Pairs:
+    """The comparisons that were chosen of so many that could be tested, undecided where the images are too few."""
     least = min(1.0, least_p(images) * testable)
     reason = _too_few(images, testable, least) if least >= ALPHA else ""
-    found = [compare(*pair) for pair in _chosen(networks)]
+    found = [compare(*pair) for pair in chosen]
     held = tuple(c if c.reason else dataclasses.replace(c, reason=reason) for c in found)
-    best = next((each.label for each in networks if each.complete), None)
     return Pairs(best=best, images=images, comparisons=held, own=0 if reason else testable)
 
 

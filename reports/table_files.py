@@ -97,7 +97,7 @@ def placed_tables(content: Mapping[str, Any]) -> list[Placed]:
     ]
 
 
-SCORED = {"quality": "table", "ablation": "ablations", "published": "published", "pairs": "pairs"}
+SCORED = {"quality": "table", "twins": "twins", "ablation": "ablations", "published": "published", "pairs": "pairs"}
 GROWN = {"scaling": "scaling", "regimes": "local", "crossover": "crossover", "amdahl": "amdahl"}
 LAST = {"roofline": "roofline", "further": "further"}
 

@@ -83,9 +83,9 @@ def test_a_store_is_of_all_runs_unless_some_are_named(tmp_path: Path) -> None:
     second = add_run(held, Plan(sizes=("48x48",), scales=(3,)))
     for name, runs, told in (("all", (), "2 runs, "), ("one", [first[:8]], "1 run, ")):
         assert export(held, tmp_path / name, "sqlite", runs).startswith(told)
-    for name, runs in (("all", {first, second}), ("one", {first})):
+    for name, held_runs in (("all", {first, second}), ("one", {first})):
         small = Store(str(tmp_path / name))
-        assert set(small.frame("SELECT id FROM run")["id"]) == runs
+        assert set(small.frame("SELECT id FROM run")["id"]) == held_runs
         assert small.frame("SELECT * FROM artifact").empty
         small.close()
     held.close()
