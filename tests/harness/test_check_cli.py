@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.test_cli import command
+from tests.commands import here
 
 GRID = """
 name = "small"
@@ -45,19 +45,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("check")
     (found / "grid.toml").write_text(GRID)
     (found / "claims.toml").write_text(CLAIM)
-    done = command("baseline", "save", found / "baseline.txt", "--grid", found / "grid.toml", "--out", found / "out")
+    done = here("baseline", "save", found / "baseline.txt", "--grid", found / "grid.toml", "--out", found / "out")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 lines written" in done.stdout
     return found
 
 
 def compare(folder: Path, *more: object) -> tuple[int, str]:
-    done = command("compare", *more, "--grid", folder / "grid.toml", "--out", folder / "out")
+    done = here("compare", *more, "--grid", folder / "grid.toml", "--out", folder / "out")
     return done.returncode, done.stdout + done.stderr
 
 
 def check(folder: Path, claims: Path) -> tuple[int, str]:
-    done = command("check", "--grid", folder / "grid.toml", "--claims", claims, "--out", folder / "out")
+    done = here("check", "--grid", folder / "grid.toml", "--claims", claims, "--out", folder / "out")
     return done.returncode, done.stdout + done.stderr
 
 
@@ -79,14 +79,14 @@ def test_a_claim_that_falls_fails_the_build(folder: Path, tmp_path: Path) -> Non
 
 def test_the_page_shows_verdicts_and_since_when(folder: Path) -> None:
     check(folder, folder / "claims.toml")
-    assert command("report", "--out", folder / "out").returncode == 0
+    assert here("report", "--out", folder / "out").returncode == 0
     page = (folder / "out" / "report.html").read_text(encoding="utf-8")
     for text in ('<h2 id="claims">Claims</h2>', "It is linear.", "macs: exponent at most 1.1", "a paper (published)"):
         assert text in page
 
 
 def test_a_baseline_is_shown_as_a_table(folder: Path) -> None:
-    done = command("baseline", "show", folder / "baseline.txt")
+    done = here("baseline", "show", folder / "baseline.txt")
     assert done.returncode == 0
     for text in ("enlcn", "peak", "96x96"):
         assert text in done.stdout
@@ -116,11 +116,11 @@ def test_a_grid_may_allow_what_became_worse(folder: Path, tmp_path: Path) -> Non
     file.write_text(baseline.replace(line, line.replace(f"macs {macs}", f"macs {int(0.99 * int(macs))}")))
     for method, code in (("nln", 0), ("enlcn", 1)):
         grid.write_text(f'{GRID}\n[[thresholds]]\nmetric = "macs"\nallow = 0.02\nmethod = "{method}"\nat = "96x96"\n')
-        done = command("compare", file, "--grid", grid, "--out", folder / "out")
+        done = here("compare", file, "--grid", grid, "--out", folder / "out")
         assert done.returncode == code, done.stdout + done.stderr
         assert ("1 allowed" in done.stdout) is (code == 0)
     grid.write_text(f'{GRID}\n[[thresholds]]\nmetric = "macs"\nallow = 0.02\nmethod = "nlm"\n')
-    done = command("compare", file, "--grid", grid, "--out", folder / "out")
+    done = here("compare", file, "--grid", grid, "--out", folder / "out")
     assert done.returncode == 2
     assert "thresholds.0.method: the grid has no 'nlm': did you mean 'nln'?" in done.stderr
 

@@ -10,15 +10,10 @@ import pandas as pd
 import pytest
 
 from harness.store import Store
+from tests.commands import ROOT, command, here
 from tests.conftest import WriteGrid
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = "tests.plugins:TINY"
-
-
-def command(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, str(ROOT / "run_all.py"), *map(str, arguments)]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +96,14 @@ def test_a_second_run_of_the_same_grid_does_nothing(finished: Path) -> None:
 def test_an_export_holds_every_number_in_either_format(finished: Path, tmp_path: Path) -> None:
     records = Store(str(finished / "store.sqlite")).measurements()
     for name in ("all.csv", "all.parquet"):
-        done = command("export", tmp_path / name, "--out", finished)
+        done = here("export", tmp_path / name, "--out", finished)
         assert done.returncode == 0, done.stderr
         assert f"{len(records):,} records written to" in done.stdout.replace("\n", " ")
     csv, parquet = pd.read_csv(tmp_path / "all.csv"), pd.read_parquet(tmp_path / "all.parquet")
     assert list(csv.columns) == list(parquet.columns)
     assert list(csv["value"]) == pytest.approx(list(records["value"]))
     assert list(parquet["value"]) == list(records["value"])
-    of_run = command(
+    of_run = here(
         "export",
         tmp_path / "run",
         "--format",
@@ -123,43 +118,43 @@ def test_an_export_holds_every_number_in_either_format(finished: Path, tmp_path:
 
 
 def test_an_export_holds_figures_for_a_tracker(finished: Path, tmp_path: Path) -> None:
-    done = command("export", tmp_path / "cost.json", "--format", "bencher", "--out", finished)
+    done = here("export", tmp_path / "cost.json", "--format", "bencher", "--out", finished)
     assert done.returncode == 0, done.stderr
     assert "Tiny x2 / profile, fp32 / 8x8" in json.loads((tmp_path / "cost.json").read_text(encoding="utf-8"))
 
 
 def test_tables_are_listed_printed_and_written(finished: Path, tmp_path: Path) -> None:
-    listed = command("table", "--out", finished)
+    listed = here("table", "--out", finished)
     assert [line.split()[0] for line in listed.stdout.splitlines() if "Cost at" in line] == ["cost"]
-    shown = command("table", "cost", "--out", finished)
+    shown = here("table", "cost", "--out", finished)
     assert "Tiny" in shown.stdout
     assert "Cost at ×2, input 8×8" in shown.stdout  # noqa: RUF001 - the sign that is printed
-    done = command("table", "cost", "--out", finished, "--to", tmp_path / "cost.tex")
+    done = here("table", "cost", "--out", finished, "--to", tmp_path / "cost.tex")
     assert done.returncode == 0, done.stderr
     assert "1 table written to" in done.stdout.replace("\n", " ")
     written = (tmp_path / "cost.tex").read_text(encoding="utf-8")
     assert "\\caption{Cost at $\\times$2, input 8$\\times$8" in written
-    assert command("table", "cost", "--out", finished, "--format", "tex").stdout == written
-    wrong = command("table", "costs", "--out", finished, "--to", tmp_path / "x.md")
+    assert here("table", "cost", "--out", finished, "--format", "tex").stdout == written
+    wrong = here("table", "costs", "--out", finished, "--to", tmp_path / "x.md")
     assert wrong.returncode == 2
     assert "did you mean 'cost'?" in wrong.stderr
     assert not (tmp_path / "x.md").exists()
 
 
 def test_figures_are_listed_and_written(finished: Path, tmp_path: Path) -> None:
-    listed = command("figure", "--out", finished)
+    listed = here("figure", "--out", finished)
     assert "training-x2" in listed.stdout
-    done = command("figure", "training-x2", "--out", finished, "--to", tmp_path / "training.pdf", "--width", "text")
+    done = here("figure", "training-x2", "--out", finished, "--to", tmp_path / "training.pdf", "--width", "text")
     assert done.returncode == 0, done.stderr
     assert "training-x2 written to" in done.stdout.replace("\n", " ")
     assert (tmp_path / "training.pdf").read_bytes().startswith(b"%PDF")
-    nowhere = command("figure", "training-x2", "--out", finished)
+    nowhere = here("figure", "training-x2", "--out", finished)
     assert nowhere.returncode == 2
     assert "say where to write training-x2: --to FILE.pdf" in nowhere.stderr
 
 
 def test_a_report_is_written_again_where_asked(finished: Path, tmp_path: Path) -> None:
-    done = command("report", "--out", finished, "--page", tmp_path / "page.html")
+    done = here("report", "--out", finished, "--page", tmp_path / "page.html")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
@@ -183,11 +178,17 @@ def test_a_report_is_written_again_where_asked(finished: Path, tmp_path: Path) -
     ],
 )
 def test_a_mistake_ends_with_one_message_and_exit_code_2(tmp_path: Path, arguments: list[str], told: str) -> None:
-    done = command(*arguments, cwd=tmp_path)
+    done = here(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert told in done.stderr
-    assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mistake_leaves_no_traceback_and_exit_code_2(tmp_path: Path) -> None:
+    done = command("run", "nowhere.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no grid at nowhere.toml")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_with_errors_says_so_and_exits_with_1(write_grid: WriteGrid, tmp_path: Path) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +16,8 @@ from harness.profile import cost
 from harness.records import Record, Status
 from methods import build_network, method
 from methods.catalogue import NETWORKS
+from tests.commands import here
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = {"n_feats": 16, "n_resblocks": 1, "n_resgroups": 3, "attention_every": 1, "chunk_size": 4, "n_clusters": 5}
 ELSEWHERE = "tests.harness.test_cost_report:UNCOUNTED"
 
@@ -28,11 +25,6 @@ ELSEWHERE = "tests.harness.test_cost_report:UNCOUNTED"
 def report(name: str, size: str = "12x13", **asked: Any) -> CostReport:
     settings = {key: value for key, value in TINY.items() if key in method(name).settings()}
     return cost_report(Asked(method=name, size=size, settings=settings | asked.pop("settings", {}), **asked))
-
-
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, str(ROOT / "run_all.py"), "cost", *map(str, arguments)]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env={"COLUMNS": "200"})
 
 
 def printed(found: CostReport) -> str:
@@ -184,12 +176,13 @@ def test_numbers_are_short() -> None:
     ]  # fmt: skip
 
 
-def test_8k_is_answered_as_a_table_and_as_json() -> None:
-    told = command("dlsn", "--size", "4320x7680")
+def test_8k_is_answered_as_a_table_and_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    told = here("cost", "dlsn", "--size", "4320x7680")
     assert told.returncode == 0, told.stderr
     for text in ("2,447,266,203,648,000", "4320 x 7680 to 8640 x 15360 (height x width)", "weighted sums", "aten.sort"):
         assert text in told.stdout
-    read = command("dlsn", "--size", "4320x7680", "--json", "--set", "assign=kmeans", "--precision", "bf16")
+    read = here("cost", "dlsn", "--size", "4320x7680", "--json", "--set", "assign=kmeans", "--precision", "bf16")
     found = json.loads(read.stdout)
     assert found["settings"]["assign"] == "kmeans"
     assert found["figures"]["attention_macs"] == found["formula_macs"]
@@ -197,13 +190,13 @@ def test_8k_is_answered_as_a_table_and_as_json() -> None:
 
 
 def test_the_command_explains_itself() -> None:
-    told = command("--help").stdout
+    told = here("cost", "--help").stdout
     for option in ("--size", "--scale", "--set", "--precision", "--attention", "--json"):
         assert option in told
 
 
 def test_a_mistake_ends_with_exit_code_2() -> None:
-    told = command("dlsn", "--size", "4320")
+    told = here("cost", "dlsn", "--size", "4320")
     assert told.returncode == 2
     assert told.stderr == "error: a size is written height x width, such as 4320x7680, not '4320'\n"
 

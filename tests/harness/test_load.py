@@ -15,7 +15,7 @@ from harness.grid import read_grid
 from harness.load import load
 from harness.plan import plan
 from methods import build_network
-from tests.harness.test_cli import command
+from tests.commands import here
 
 
 def state(**settings: int) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ def test_what_cannot_be_loaded_is_told(content: dict[str, Tensor], told: str, tm
 
 
 def test_the_command_prints_network_and_row(tmp_path: Path) -> None:
-    done = command("load", saved(state(), tmp_path))
+    done = here("load", saved(state(), tmp_path))
     assert done.returncode == 0, done.stderr
     assert "dlsn at scale 3, n_feats = 8" in done.stdout
     assert 'name = "dlsn"' in done.stdout
@@ -74,19 +74,19 @@ def test_the_command_prints_network_and_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["absent.pt", "README.md"])
 def test_the_command_ends_with_2_for_what_is_no_weights_file(file: str) -> None:
-    done = command("load", file)
+    done = here("load", file)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_parity_table_is_printed_and_agrees() -> None:
-    done = command("verify")
+    done = here("verify")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "45 of 45 agree." in done.stdout
 
 
 def test_verify_ends_with_2_without_references(tmp_path: Path) -> None:
-    done = command("verify", "--references", tmp_path)
+    done = here("verify", "--references", tmp_path)
     assert done.returncode == 2
     assert "no reference tensors at" in done.stderr
