@@ -23,7 +23,7 @@ def slug(text: str) -> str:
 
 def quality_name(quality: Quality, what: str) -> str:
     """Of a figure about quality, such as `quality-set5-x2-macs`; `what` is the cost it is against, or what spreads."""
-    return _joined("quality", quality.title, quality.tiling, quality.precision, SHORT.get(what, what))
+    return _joined("quality", quality.subject, quality.tiling, quality.precision, SHORT.get(what, what))
 
 
 def cost_name(kind: str, cost: Cost) -> str:

@@ -42,9 +42,15 @@ class Quality:
     baseline: str | None
 
     @property
-    def title(self) -> str:
+    def subject(self) -> str:
         """Data set and scale in words, and the degradation and self-ensemble where they are not the usual ones."""
         return f"{self.dataset} {TIMES}{self.scale}{self.variant}"
+
+    @property
+    def title(self) -> str:
+        """The subject, and tiling and precision where they are not the usual ones."""
+        unusual = [self.tiling] * (self.tiling != "whole") + [self.precision] * (self.precision != "fp32")
+        return ", ".join([self.subject, *unusual])
 
     @functools.cached_property
     def ranking(self) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def quality_table(frames: Frames, quality: Quality, costs: list[Cost], pairs: Pa
     if found:
         where = f", on {found.costs[0].machine_name}" if len(found.costs) == 1 and found.costs[0].machine_name else ""
         notes.append(f"MACs and forward time of one image of {shown(found.size)} low-resolution pixels{where}.")
-    caption = f"{quality.title}: tiling {quality.tiling}, precision {quality.precision}"
+    caption = f"{quality.subject}: tiling {quality.tiling}, precision {quality.precision}"
     return make_table(caption, columns, rows, notes=notes, protocol=quality.comparable)
 
 

@@ -188,3 +188,12 @@ def test_a_missing_figure_says_why(frames: Make, plan: dict[str, Any], reason: s
 def test_seeds_that_are_not_there_yet_are_told(frames: Make) -> None:
     plan = {"seeds": (0, 1), "variants": (BICUBIC, EDSR), "unfinished": 5}
     assert row_of(table_of(frames(**plan)), "EDSR").note == "mean of 1 of 2 seeds"
+
+
+def test_each_way_of_asking_has_a_title_of_its_own(frames: Callable[..., Frames]) -> None:
+    asked = qualities(frames(tilings=("whole", "chop", "tile:8+2")))
+    assert [quality.title for quality in asked if quality.dataset == "pier"] == [
+        "pier ×2",  # noqa: RUF001 - as printed
+        "pier ×2, chop",  # noqa: RUF001
+        "pier ×2, tile:8+2",  # noqa: RUF001
+    ]
