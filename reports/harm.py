@@ -128,12 +128,22 @@ def _harm(frames: Frames, group: pd.DataFrame) -> Harm:
 
 
 def twin_labels(frames: Frames, scale: int) -> dict[str, str]:
-    """The label of each label's twin: that of the cell with the twin's method and settings; of a control its own."""
-    cells = frames.tasks[frames.tasks["scale"] == scale].drop_duplicates("cell_id")
+    """The label of each label's twin: that of the cell whose training made the twin's weights; of a control its own.
+
+    Of a twin that was not trained here it is that of the cell with its method and settings.
+    """
+    here = frames.tasks[frames.tasks["scale"] == scale]
+    trained = here[here["kind"] == "train"]
+    by_weights = dict(zip(trained["task_key"], trained["label"].astype(str), strict=True))
+    cells = here.drop_duplicates("cell_id")
     named = {_identity(spec): str(label) for label, spec in zip(cells["label"], cells["cell_spec"], strict=True)}
-    tasks = frames.done("harm")
+    harmed = frames.done("harm")
+    tasks = harmed[harmed["scale"] == scale]
     told = zip(tasks["label"], tasks["twin"], strict=True)
-    return {str(label): named.get(_identity(twin), str(twin["method"])) for label, twin in told}
+    return {
+        str(label): by_weights.get(twin["weights"], named.get(_identity(twin), str(twin["method"])))
+        for label, twin in told
+    }
 
 
 def _identity(spec: Mapping[str, Any]) -> str:

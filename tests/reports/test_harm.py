@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from reports.frames import Frames
-from reports.harm import Harm, harm_maps, harm_tables, harms
+from reports.harm import Harm, harm_maps, harm_tables, harms, twin_labels
 from reports.tables import MINUS, Table
 from tests.reports.twins import ORACLE, frames_of
 from tests.stores import make_store
@@ -28,6 +29,19 @@ def harm(frames: Frames) -> Harm:
 def texts(table: Table, head: str) -> dict[str, str]:
     (row,) = [row for row in table.rows if row.head == head]
     return {key: entry.text for key, entry in row.entries.items()}
+
+
+def test_a_twin_is_known_by_the_training_of_its_weights(frames: Frames) -> None:
+    """Two trainings of one network, of other lengths: their settings are the same."""
+    cells = [("EDSR 600", "short"), ("EDSR 1200", "long")]
+    like = frames.tasks[frames.tasks["label"] == "EDSR"].iloc[0]
+    rows = [like.to_dict() | {"cell_id": key, "label": label, "kind": "train", "task_key": key} for label, key in cells]
+    tasks = frames.tasks.copy()
+    asked = tasks["kind"] == "harm"
+    for key, label in (("short", "EDSR 600"), ("long", "EDSR 1200"), ("file", "EDSR 1200")):
+        tasks.loc[asked, "twin"] = [{**twin, "weights": key} for twin in tasks.loc[asked, "twin"]]
+        changed = dataclasses.replace(frames, tasks=pd.concat([tasks, pd.DataFrame(rows)]))
+        assert set(twin_labels(changed, 2).values()) == {label}
 
 
 def test_figures_are_means_over_images(harm: Harm) -> None:
