@@ -13,6 +13,7 @@ from harness.grid import read_grid
 from harness.store import Store
 from reports.frames import load
 from reports.table_files import choose
+from reports.tables import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "studies" / "equal-budget"
@@ -36,6 +37,15 @@ def store(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     opened.close()
 
 
+@pytest.fixture(scope="module")
+def rows(store: Store) -> dict[str, Row]:
+    """Of the main table, by network."""
+    run = store.frame("SELECT id FROM run WHERE grid_name = 'equal budget' ORDER BY started_at")["id"].iloc[-1]
+    tables = [each.table for each in choose(load(store, run), ["twins"]).tables]
+    (table,) = [table for table in tables if table.caption.startswith(MAIN)]
+    return {row.head: row for row in table.rows}
+
+
 def test_the_grids_are_those_that_ran_from_commits(store: Store) -> None:
     runs = store.frame("SELECT grid, dirty FROM run")
     assert {(STUDY / name).read_text(encoding="utf-8") for name in RAN} <= set(runs["grid"])
@@ -49,13 +59,9 @@ def test_the_grid_for_a_gpu_asks_the_same_of_larger_networks() -> None:
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", STUDY / "README.md"], ids=lambda page: page.parent.name)
-def test_the_main_table_is_that_of_the_store(store: Store, page: Path) -> None:
+def test_the_main_table_is_that_of_the_store(rows: dict[str, Row], page: Path) -> None:
     block = page.read_text(encoding="utf-8").partition("<!-- results of the study -->")[2].strip().partition("\n\n")[0]
     printed = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
-    run = store.frame("SELECT id FROM run WHERE grid_name = 'equal budget' ORDER BY started_at")["id"].iloc[-1]
-    tables = [each.table for each in choose(load(store, run), ["twins"]).tables]
-    (table,) = [table for table in tables if table.caption.startswith(MAIN)]
-    rows = {row.head: row for row in table.rows}
     assert len(printed) > 8
     for head, *cells in printed:
         assert cells == [rows[head].entries[key].text for key in KEYS], head
