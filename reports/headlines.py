@@ -9,10 +9,11 @@ from reports.cost import Cost
 from reports.findings import Finding, Scored, findings, listed
 from reports.frames import Frames
 from reports.harm import Harm
+from reports.pairs import Pairs
 from reports.race import CONTROL_LABEL, Race
 from reports.scaling import Growth
 from reports.stats import Interval
-from reports.tables import PERCENT, Table, fixed, shown, significant
+from reports.tables import PERCENT, Table, fixed, shown, signed, significant
 
 Grown = Sequence[Sequence[Growth]]
 MOST_NAMED = 6
@@ -24,6 +25,7 @@ class Measured:
     """What the sections of a page show: scores with their pairs, costs and races with their fits, twins, claims."""
 
     scored: Sequence[Scored]
+    beside_twins: Sequence[Scored]
     costs: Sequence[Cost]
     grown: Grown
     raced: Sequence[Race]
@@ -37,13 +39,44 @@ def headlines(frames: Frames, found: Measured) -> tuple[Finding, ...]:
     quality, attention, growth = findings(frames, found.scored, found.costs, found.grown)
     if not growth.anchor:
         growth = _in_turn(findings(frames, (), (), found.grown_raced)[-1])
-    further = (*_races(found.raced), *_harms(found.harms), *_claims(found.claims))
+    further = (*_twins(found.beside_twins), *_races(found.raced), *_harms(found.harms), *_claims(found.claims))
     return (quality, attention, growth, *further)
 
 
 def _in_turn(finding: Finding) -> Finding:
     """Its number counts races, not costs."""
     return dataclasses.replace(finding, anchor=finding.anchor.replace("c", "a"))
+
+
+def _twins(beside_twins: Sequence[Scored]) -> Iterator[Finding]:
+    """Of the first of the tables with most images: how many networks are better or worse than without attention."""
+    told = [(i, quality, pairs) for i, (quality, pairs) in enumerate(beside_twins) if pairs.comparisons]
+    if told:
+        i, quality, pairs = max(told, key=lambda each: each[2].images)
+        yield Finding(text=f"On {quality.title}, {_beside_none(pairs)}.", anchor=f"q{i}")
+
+
+def _beside_none(pairs: Pairs) -> str:
+    reason = next((pair.reason for pair in pairs.comparisons if pair.reason), "")
+    if not pairs.own:
+        return f"whether attention helps is undecided: {reason}"
+    by_verdict = {word: [p.first for p in pairs.comparisons if p.verdict == word] for word in ("better", "worse")}
+    counts = [f"{_named(labels)} {word}" for word, labels in by_verdict.items()]
+    rest = len(pairs.comparisons) - sum(map(len, by_verdict.values()))
+    low, high = (signed(extreme(pair.difference for pair in pairs.comparisons)) for extreme in (min, max))
+    return (
+        f"of {len(pairs.comparisons)} networks with attention {listed(counts)} than the twin without, {rest} not told "
+        f"from it or undecided; differences lie between {low} and {high} dB"
+    )
+
+
+def _named(labels: Sequence[str]) -> str:
+    """Whose they are, or how many where they are many."""
+    if not labels:
+        return "none is"
+    return (
+        f"{listed(labels)} {'is' if len(labels) == 1 else 'are'}" if len(labels) <= MOST_NAMED else f"{len(labels)} are"
+    )
 
 
 def _races(raced: Sequence[Race]) -> Iterator[Finding]:

@@ -97,11 +97,12 @@ def page_content(frames: Frames) -> dict[str, Any]:
     grown_raced = [growths(race.cost) for race in raced]
     look = looks(tuple(dict.fromkeys((*frames.labels, *(label for race in raced for label in race.labels)))))
     paired, index, claims = list(zip(scored, pairs, strict=True)), groups(frames), claims_tables(frames)
-    with_twins = zip(scored, compared_with_twins(frames, scored), strict=True)
+    with_twins = list(zip(scored, compared_with_twins(frames, scored), strict=True))
     behind = {key: evidence(on_machine(frames, key)) for key in claims}
     harmed = harms(frames)
     measured = Measured(
         scored=paired,
+        beside_twins=with_twins,
         costs=profiled,
         grown=grown,
         raced=raced,

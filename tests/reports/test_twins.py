@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
 
-from reports import twins
+from reports import headlines, twins
 from reports.cost import costs
 from reports.frames import Frames
-from reports.pairs import compared
+from reports.pairs import Pairs, compared
 from reports.quality import Quality, qualities
 from reports.tables import Table
 from tests.stores import BICUBIC, EDSR, MANY, NLN, NLSN
@@ -75,3 +76,21 @@ def test_where_nothing_has_a_twin_there_is_no_table(
     monkeypatch.setattr(twins, "twin_labels", lambda *_: {})
     (pairs,) = twins.compared_with_twins(frames, [quality])
     assert twins.twins_table(quality, pairs, costs(frames)) is None
+
+
+def finding_of(quality: Quality, pairs: Pairs) -> str:
+    (found,) = headlines._twins([(quality, dataclasses.replace(pairs, comparisons=())), (quality, pairs)])
+    assert found.anchor == "q1"
+    return found.text
+
+
+def test_the_summary_tells_who_is_better_than_without_attention(scored: tuple[Frames, Quality]) -> None:
+    (pairs,) = twins.compared_with_twins(scored[0], [scored[1]])
+    assert [pair.verdict for pair in pairs.comparisons] == ["better", "noise"]
+    assert finding_of(scored[1], pairs).startswith(
+        "On pier ×2, of 2 networks with attention NLN is better and none is worse than the twin "  # noqa: RUF001
+        "without, 1 not told from it or undecided; differences lie between +0."
+    )
+    undecided = [dataclasses.replace(pair, holm=None, reason="too few") for pair in pairs.comparisons]
+    told = finding_of(scored[1], dataclasses.replace(pairs, comparisons=tuple(undecided), own=0))
+    assert told == "On pier ×2, whether attention helps is undecided: too few."  # noqa: RUF001
