@@ -37,22 +37,29 @@ Found = Mapping[str, Mapping[Key, Crossing]]
 
 
 def growth_figures(
-    cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[str, Look], name: str
+    cost: Cost,
+    grown: Sequence[Growth],
+    found: Found,
+    looks: Mapping[str, Look],
+    name: str,
+    dense: frozenset[str] = frozenset(),
 ) -> list[Figure]:
-    """Time, MACs and peak memory over n on logarithmic axes."""
+    """Time, MACs and peak memory over n on logarithmic axes; of a crowd, `dense` attention is among the named."""
     by_quantity = {quantity: [g for g in grown if g.quantity == quantity] for quantity in QUANTITIES}
-    return [_growth(cost, chosen, found, looks, f"{name}-{q}") for q, chosen in by_quantity.items() if chosen]
+    return [_growth(cost, chosen, found, looks, f"{name}-{q}", dense) for q, chosen in by_quantity.items() if chosen]
 
 
 OF_ALONE = re.compile(" (in attention|of the network)")
 """What an axis says of networks that is not so of attention alone."""
 
 
-def _growth(cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[str, Look], name: str) -> Figure:
+def _growth(
+    cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[str, Look], name: str, dense: frozenset[str]
+) -> Figure:
     what, unit = AXES[grown[0].quantity]
     what = OF_ALONE.sub("", what) if cost.alone else what
     last = {g.label: float(g.cost[-1]) for g in grown}
-    chosen = {*standing_out(last), max(last, key=lambda label: last[label])}
+    chosen = {*standing_out(last), max(last, key=lambda label: last[label]), *dense}
     named, others = ([g for g in grown if (g.label in chosen) == wanted] for wanted in (True, False))
     entries = {
         g.label: f"{squeezed(g.label, LONGEST_NAME)}: n^{g.exponent:.2f}{' (?)' if g.caution else ''}" for g in named
@@ -66,9 +73,8 @@ def _growth(cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[st
         axes.set(xlabel="n = h · w of the input", ylabel=what, title=f"{what.partition(' [')[0]} {cost.short}")
         legend(canvas, entries, looks, len(others))
         alt = "; ".join([f"{what} over n, {cost.short}: " + "; ".join(entries.values()), *marks])
-        said = _caption(what, grown, marks) + crowd_told(
-            len(named), len(grown), "cheapest at the largest n, and the dearest"
-        )
+        which = f"cheapest at the largest n, {'the dearest, and dense attention' if dense else 'and the dearest'}"
+        said = _caption(what, grown, marks) + crowd_told(len(named), len(grown), which)
         return finished(canvas, name, name=growth_name(cost, grown[0].quantity), caption=said, alt=alt)
 
 

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,17 +164,14 @@ def _harm(frames: Frames, harmed: list[Harm]) -> dict[str, Any]:
 
 
 def _cost_part(frames: Frames, cost: Cost, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:
-    found = {backend: crossings(grown, label) for backend, label in references(frames, cost).items()}
     title = f"Scale {TIMES}{cost.scale}, precision {cost.precision}, on {_place(frames, cost)}"
     tables = cost_tables(measured_on(frames, cost.machine), cost)
     held = {"title": title, "anchor": name, "tables": tables, "amdahl": amdahl_tables(cost)}
-    return held | _grown_part(cost, grown, found, look, name)
+    return held | _grown_part(cost, grown, references(frames, cost), look, name)
 
 
 def _race_part(frames: Frames, race: Race, grown: list[Growth], name: str, look: Any) -> dict[str, Any]:
-    cost, references = race.cost, race.references
-    others = [each for each in grown if each.label != CONTROL_LABEL]
-    found = {backend: crossings(others, label) for backend, label in references.items()}
+    cost = race.cost
     held = {
         "title": f"{race.title}, on {_place(frames, cost)}",
         "anchor": name,
@@ -183,7 +181,7 @@ def _race_part(frames: Frames, race: Race, grown: list[Growth], name: str, look:
         "amdahl": amdahl_tables(cost),
         "roofline": _roofline(frames, race, look, f"{name}-roof"),
     }
-    return held | _grown_part(cost, grown, found, look, name)
+    return held | _grown_part(cost, grown, race.references, look, name)
 
 
 def _roofline(frames: Frames, race: Race, look: Any, name: str) -> dict[str, Any]:
@@ -199,12 +197,15 @@ def _place(frames: Frames, cost: Cost) -> str:
     return f"{place} ({session})" if session and not place.endswith(f"({session})") else place
 
 
-def _grown_part(cost: Cost, grown: list[Growth], found: Any, look: Any, name: str) -> dict[str, Any]:
+def _grown_part(cost: Cost, grown: list[Growth], dense: Mapping[str, str], look: Any, name: str) -> dict[str, Any]:
+    """`dense` is the label of dense attention by its backend."""
+    others = [each for each in grown if each.label != CONTROL_LABEL]
+    found = {backend: crossings(others, label) for backend, label in dense.items()}
     return {
         "scaling": scaling_table(cost, grown) if grown else None,
         "local": local_table(cost, grown),
         "crossover": crossover_table(cost, grown, found),
-        "figures": growth_figures(cost, grown, found, look, name),
+        "figures": growth_figures(cost, grown, found, look, name, frozenset(dense.values())),
     }
 
 

@@ -130,6 +130,9 @@ def test_of_a_crowd_the_best_are_named_and_the_others_grey(frames: Make) -> None
     time = growth_figures(profiled[0], growths(profiled[0]), {}, look, "c")[0]
     assert re.findall(r">(M\d+): n", time.svg) == [*(f"M{i}" for i in range(10)), "M15"]
     assert ">5 others, in grey</text>" in time.svg
+    time = growth_figures(profiled[0], growths(profiled[0]), {}, look, "c", frozenset({"M12"}))[0]
+    assert re.findall(r">(M\d+): n", time.svg) == [*(f"M{i}" for i in range(10)), "M12", "M15"]
+    assert "Of 16, 12 are named: the cheapest at the largest n, the dearest, and dense attention." in time.caption
     (training,) = training_figures(loaded, look, "t")
     assert re.findall(r">(M\d+)</text>", training.svg) == [f"M{i}" for i in range(15, 5, -1)]
     assert "as recorded" not in training.caption
