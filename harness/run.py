@@ -85,6 +85,7 @@ class Run:
         engine = engine or self._on_this_machine()
         listener.begin(self)
         outcomes: list[Outcome] = []
+        self._forget_answers()  # of a run that was broken off: the weights may be others by now
         for cells in self._rounds():
             with contextlib.closing(engine.run(self._job(cell, tasks) for cell, tasks in cells)) as events:
                 present: dict[str, Task] = {}
@@ -98,8 +99,11 @@ class Run:
                         self._keep(run_id, event)
                         listener.ended(job.cell, event)
                         outcomes.append(event)
-        shutil.rmtree(answers.folder(self.place.cache.folder), ignore_errors=True)
+        self._forget_answers()
         return outcomes
+
+    def _forget_answers(self) -> None:
+        shutil.rmtree(answers.folder(self.place.cache.folder), ignore_errors=True)
 
     def _on_this_machine(self) -> Engine:
         """A place on each device. Counting computes nothing, and nothing is timed beside it: each thread is a place."""

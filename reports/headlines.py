@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 from reports.cost import Cost
@@ -63,7 +64,8 @@ def _beside_none(pairs: Pairs) -> str:
     by_verdict = {word: [p.first for p in pairs.comparisons if p.verdict == word] for word in ("better", "worse")}
     counts = [f"{_named(labels)} {word}" for word, labels in by_verdict.items()]
     rest = len(pairs.comparisons) - sum(map(len, by_verdict.values()))
-    low, high = (signed(extreme(pair.difference for pair in pairs.comparisons)) for extreme in (min, max))
+    known = [pair.difference for pair in pairs.comparisons if math.isfinite(pair.difference)]
+    low, high = signed(min(known)), signed(max(known))
     return (
         f"of {len(pairs.comparisons)} networks with attention {listed(counts)} than the twin without, {rest} not told "
         f"from it or undecided; differences lie between {low} and {high} dB"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import pytest
@@ -91,6 +92,9 @@ def test_the_summary_tells_who_is_better_than_without_attention(scored: tuple[Fr
         "On pier ×2, of 2 networks with attention NLN is better and none is worse than the twin "  # noqa: RUF001
         "without, 1 not told from it or undecided; differences lie between +0."
     )
+    first, other = pairs.comparisons
+    unknown = dataclasses.replace(pairs, comparisons=(first, dataclasses.replace(other, difference=math.nan)))
+    assert "nan" not in finding_of(scored[1], unknown)
     undecided = [dataclasses.replace(pair, holm=None, reason="too few") for pair in pairs.comparisons]
     told = finding_of(scored[1], dataclasses.replace(pairs, comparisons=tuple(undecided), own=0))
     assert told == "On pier ×2, whether attention helps is undecided: too few."  # noqa: RUF001
