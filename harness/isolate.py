@@ -26,6 +26,8 @@ PRELOADED = ["harness.worker", "torch._dynamo", "fvcore.nn", "typer"]
 which takes over a second; the command line, which multiprocessing loads again in each worker, needs typer. None of it
 may touch a GPU: processes forked after that could not use it."""
 GRACE_S = 20.0
+CHUNK = 2**16
+"""Bytes read at a time of reports that nobody wants."""
 SPIN = "2000"
 """How many turns a worker's threads spin for each other before they sleep, unless the user says otherwise. Threads that
 sleep at once (`OMP_WAIT_POLICY=passive`) make training steps of small networks 1.2 to 2.3 times as long on an idle
@@ -105,13 +107,15 @@ class Worker:
     def ask_to_stop(self) -> None:
         """Tell the process to save what it has and end; after a grace period it is killed.
 
-        What it still reports is read and dropped, since a process that nobody listens to cannot get on.
+        What it still reports is read and dropped, since a process that nobody listens to cannot get on: as bytes, for
+        an interrupt may have left the first half of a report read.
         """
         self._process.terminate()
         end = time.monotonic() + GRACE_S
-        with contextlib.suppress(EOFError, OSError):
-            while self._ours.poll(max(0.0, end - time.monotonic())):
-                self._ours.recv()
+        with contextlib.suppress(OSError):
+            while wait([self._ours], timeout=max(0.0, end - time.monotonic())):
+                if not os.read(self._ours.fileno(), CHUNK):
+                    break
         self.kill()
 
     def kill(self) -> None:
@@ -135,6 +139,25 @@ class Worker:
         if code == -signal.SIGKILL and _memory_kills() > self._memory_kills:
             return WorkerDiedError("the system killed the process: out of memory", killed_for_memory=True)
         return WorkerDiedError(f"the process was ended by {name}")
+
+
+class Stop:
+    """In the worker: whether SIGTERM has come, which asks it to stop; from here on the signal does nothing else.
+
+    A `threading.Event` would not do: setting it takes a lock, and a second signal may come while the first, in the same
+    thread, holds it. Under `torchrun` there are two, its own and that of `Worker.ask_to_stop`.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def asked(self) -> bool:
+        """Whether it has come."""
+        return self._asked
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
 
 
 def _main(function: Callable[[Any, Report], None], argument: Any, pipe: Connection, log: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -28,6 +26,7 @@ from harness.endings import blocked, status_of, told
 from harness.evaluate import evaluate
 from harness.grid_tables import Scalar
 from harness.harm import UPPER, WINDOW, harms
+from harness.isolate import Stop
 from harness.networks import built
 from harness.plan import PlannedCell, image_set
 from harness.profile import profile, protocol
@@ -96,8 +95,7 @@ Event = Started | Progress | Outcome
 
 def run_cell(job: Job, report: Callable[[Event], None]) -> None:
     """Carry out the job's tasks in order and report each. SIGTERM ends it at the next training step or task."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = Stop()
     torch.set_num_threads(job.threads)
     work = _Work(job, stop, report)
     known = dict(job.known)
@@ -109,14 +107,14 @@ def run_cell(job: Job, report: Callable[[Event], None]) -> None:
             return
         known[task.key] = outcome.status
         report(outcome)
-        if stop.is_set():
+        if stop.asked():
             return
 
 
 class _Work:
     """What the tasks of a cell share: the cache, and the network with its weights once they are there."""
 
-    def __init__(self, job: Job, stop: threading.Event, report: Callable[[Event], None]) -> None:
+    def __init__(self, job: Job, stop: Stop, report: Callable[[Event], None]) -> None:
         self.job, self.stop, self.report = job, stop, report
         self.cache = Cache(job.cache)
         self.race = Races(job.cell.contenders, job.device)
@@ -160,7 +158,7 @@ class _Work:
         if job.cell.start is not None:
             load_weights(network, job.cell.start, new_upsampler=True)
         self._gate(network)
-        kept, stop = Checkpoints(file=self.cache.checkpoint(task.key), every_s=job.checkpoint_s), self.stop.is_set
+        kept, stop = Checkpoints(file=self.cache.checkpoint(task.key), every_s=job.checkpoint_s), self.stop.asked
         try:
             with joined(job.meeting, job.device):
                 state, records = train(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness import isolate
-from harness.isolate import PRELOADED, Worker, WorkerDiedError, start_server
+from harness.isolate import PRELOADED, Stop, Worker, WorkerDiedError, start_server
 
 ROOT = Path(__file__).resolve().parents[2]
 Report = Callable[[Any], None]
@@ -48,10 +48,9 @@ def _shout(argument: int, report: Report) -> None:
 
 
 def _wait_for_term(file: Path, report: Report) -> None:
-    stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    stop = Stop()
     report("ready")
-    while not stopped:
+    while not stop.asked():
         time.sleep(0.01)
     report("x" * 10_000_000)
     file.touch()
@@ -126,6 +125,30 @@ def test_megabytes_of_output_go_to_the_log_and_block_nothing(tmp_path: Path, cap
 def test_a_worker_asked_to_stop_may_finish_what_it_does(tmp_path: Path) -> None:
     with Worker(_wait_for_term, tmp_path / "saved", tmp_path / "log") as worker:
         assert next(worker.messages(ten_seconds)) == "ready"
+        worker.ask_to_stop()
+        assert (tmp_path / "saved").exists()
+
+
+def test_a_stop_that_comes_in_the_middle_of_a_report_loses_nothing(tmp_path: Path) -> None:
+    with Worker(_wait_for_term, tmp_path / "saved", tmp_path / "log") as worker:
+        os.read(worker.pipe.fileno(), 4)  # as an interrupt leaves it that comes once a report's length is read
+        worker.ask_to_stop()
+        assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.fault(
+    area="Processes",
+    what="Several signals ask a worker to stop",
+    how="SIGTERM, thousands of times within a tenth of a second",
+    kept="it stops as if there had been one",
+)
+def test_a_stop_asked_for_many_times_at_once_is_one(tmp_path: Path) -> None:
+    with Worker(_wait_for_term, tmp_path / "saved", tmp_path / "log") as worker:
+        assert next(worker.messages(ten_seconds)) == "ready"
+        assert worker.pid is not None
+        end = time.monotonic() + 0.1
+        while time.monotonic() < end:
+            os.kill(worker.pid, signal.SIGTERM)
         worker.ask_to_stop()
         assert (tmp_path / "saved").exists()
 
