@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from methods.fused import Tokens, window_sums, windowed_attention
 from methods.interface import (
@@ -37,11 +36,9 @@ from methods.parts.assign import Assign, FlyHash, Layout, RandomBuckets, Spatial
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
 from methods.parts.kmeans import KMeans
 from methods.parts.routing import Routing, route, seated, windowed
-from methods.parts.score import Dot, DotPlusLearned, Score
+from methods.parts.score import Dot, DotPlusLearned, Score, keys
 from methods.parts.value import Deformable, Pointwise, Spatial, Value
 from methods.settings import choice, require_choice, require_positive
-
-NORM_FLOOR = 5e-5
 
 ASSIGNS = {
     "spherical": SphericalLSH(),
@@ -120,11 +117,6 @@ def spread(affinity: Affinity, queries: Tensor) -> tuple[Tensor, Tensor]:
 def _rows(x: Tensor, index: Tensor) -> Tensor:
     """`x [b r n s]` at `index [b r q]` of its third axis."""
     return x.gather(2, index.unsqueeze(-1).expand(-1, -1, -1, x.shape[-1]))
-
-
-def keys(match: Tensor) -> Tensor:
-    """The embedding `[b l d]` at unit norm."""
-    return F.normalize(match, dim=-1, eps=NORM_FLOOR)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -234,7 +226,7 @@ class BucketedAttention(NonLocal):
     def _windowed(self, x: Tensor, values: Tensor) -> Tensor:
         match = tokens(self.conv_match(x)).contiguous()
         routing, bias = self._routed(match, x, self.layers), self.recipe.score.bias(self.layers, x)
-        return windowed_attention(Tokens(match, keys(match), values, bias), routing)
+        return windowed_attention(Tokens(match, values, bias), routing)
 
     def _aggregated(self, affinity: Affinity, values: Tensor) -> Tensor:
         if self.recipe.backend == "plain":

@@ -6,9 +6,10 @@ Rounds merged by their log mass are one softmax over all windows of a token, so 
 
 and nothing need be normalised, nor a round weighed, before the end: a block of logits is forgotten as soon as it has
 weighed its values. A backward pass makes the blocks again from `log sum_s exp(l_is)` (as Dao et al. do for dense
-attention, NeurIPS 2022). Two facts save more: without a learned score the largest logit of a token is its own, since
-keys have unit norm and a token always sits in its own window, so `a_i` is known beforehand; and three neighbouring
-chunks of a ring lie side by side in memory, so a window is a view.
+attention, NeurIPS 2022). Three facts save more. Three neighbouring chunks of a ring lie side by side in memory, so a
+window is a view. Without a learned score, `l_is = m_i . m_s / |m_s|`: embeddings are multiplied with themselves, no key
+is written out, and the division joins the subtraction of `a_i`. Then the largest logit of a token is also its own,
+`|m_i|`, since it always sits in its own window, so `a_i` is known beforehand.
 
 The rings of a batch stand in one row, `m = b (n + 2)` chunks: each image's last chunk, its `n` chunks, its first. Chunk
 `j` of the row attends to `j - 1, j, j + 1`; what those at the ends of an image find there, nobody asks for.
@@ -28,18 +29,30 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from methods.interface import full_precision, has_data
 from methods.kernels import available, supported, windowed_attention_on_gpu
 from methods.parts.routing import Routing, seated
+from methods.parts.score import NORM_FLOOR, keys
 
 SCRATCH = 2**19
 """About how many logits are made at once: what is exponentiated and multiplied next should still be in a cache."""
 FEWEST = 2
 """Chunks of a block, at least."""
+ACROSS = 512
+"""Tokens that are turned to channels at a time: a whole map's would meet in the same few lines of a cache."""
 
 
 class Tokens(NamedTuple):
-    """What attends to what: `query [.. d]`, `key [.. d]`, the same at unit norm, `value [.. e]`, learned `bias [.. c]`.
+    """What attends to what: embeddings `match [.. d]`, `value [.. e]`, learned `bias [.. c]`.
 
-    The logit of the query in seat `i` of its chunk against key `j` is `q . k_j + bias[j, i]`; without bias, `q . k_j`.
+    The logit of the query in seat `i` of its chunk against key `j` is `m . m_j / |m_j| + bias[j, i]`; without bias,
+    `m . m_j / |m_j|`.
     """
+
+    match: Tensor
+    value: Tensor
+    bias: Tensor | None = None
+
+
+class Keyed(NamedTuple):
+    """Tokens with keys written out, or gradients of such: `query` and `key [.. d]`, `value [.. e]`, `bias [.. c]`."""
 
     query: Tensor
     key: Tensor
@@ -55,12 +68,18 @@ class Row(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """A row for products by chunk: `query [m-2 d c]`; views `key [m-2 3c d]`, `value [m-2 3c e]`, `bias [m-2 3c c]`."""
+    """A row for products by chunk: `query [m-2 d c]`; views `key [m-2 3c d]`, `value [m-2 3c e]`, `bias [m-2 3c c]`.
+
+    Where keys are not written out, `key` are embeddings, `unit [m-2 3c 1]` is one over their norms, and `top [m-2 c]`
+    the largest logit of each query.
+    """
 
     query: Tensor
     key: Tensor
     value: Tensor
-    bias: Tensor | None
+    bias: Tensor | None = None
+    unit: Tensor | None = None
+    top: Tensor | None = None
 
 
 class Merged(NamedTuple):
@@ -74,19 +93,21 @@ class Merged(NamedTuple):
 def windowed_attention(tokens: Tokens, routing: Routing) -> Tensor:
     """`y [b l e]`: every token attends to its windows in all rounds of `routing`; `tokens` are `[b l ..]`.
 
-    In float32 at least, the result in the precision of the values. It can be differentiated once. On a GPU that they
-    are written for, `methods.kernels` do it.
+    In float32 at least, the result in the precision of the values. It can be differentiated once, and lies channel by
+    channel in memory, as the map does that it joins. On a GPU that they are written for, `methods.kernels` do it.
     """
     if tokens.value.is_cuda and has_data(tokens.value) and available() and supported(tokens):
         return windowed_attention_on_gpu(tokens, routing)
     wide = torch.promote_types(tokens.value.dtype, torch.float32)
-    flat = _each(lambda x: x.to(wide).contiguous().flatten(0, 1), tokens)
+    match, value, bias = (None if x is None else x.to(wide).contiguous().flatten(0, 1) for x in tokens)
+    assert match is not None
+    assert value is not None
     with full_precision(tokens.value):
-        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in flat):
-            out = cast("Tensor", _Attention.apply(*flat, *routing))  # type: ignore[no-untyped-call]
+        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (match, value, bias)):
+            out = cast("Tensor", _Attention.apply(match, keys(match), value, bias, *routing))  # type: ignore[no-untyped-call]
         else:
-            out = _attended(flat, routing)[0]
-    return out.view(tokens.value.shape).to(tokens.value.dtype)
+            out = _attended(Tokens(match, value, bias), routing)[0]
+    return out.to(tokens.value.dtype)
 
 
 def window_sums(weights: Tensor, values: Tensor, routing: Routing) -> Tensor:
@@ -122,7 +143,7 @@ class _Attention(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, seats: Tensor, seat_of: Tensor
     ) -> Tensor:
         """`_attended`, keeping its inputs, its output and the log mass."""
-        out, mass = _attended(Tokens(query, key, value, bias), Routing(seats, seat_of))
+        out, mass = _attended(Tokens(query, value, bias), Routing(seats, seat_of))
         ctx.save_for_backward(query, key, value, bias, seats, seat_of, out, mass)
         return out
 
@@ -131,8 +152,9 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of query, key, value and bias, a round at a time."""
         query, key, value, bias, seats, seat_of, out, mass = ctx.saved_tensors
-        tokens = Tokens(query, key, value, bias)
-        found, told = _each(torch.zeros_like, tokens), (gradient * out).sum(dim=-1)
+        tokens = Keyed(query, key, value, bias)
+        found, told = _each(torch.zeros_like, tokens), (gradient * out).sum(dim=-1).flatten()
+        gradient = gradient.contiguous().flatten(0, 1)
         with full_precision(gradient):
             for row in rows(Routing(seats, seat_of)):
                 given = _Backward(tokens, row, mass, told).of(row, gradient)
@@ -143,29 +165,40 @@ class _Attention(torch.autograd.Function):
 
 
 def _attended(tokens: Tokens, routing: Routing) -> tuple[Tensor, Tensor]:
-    """`y [t e]` and the log mass `[t]`: sums of every round by seat, brought to the tokens round by round."""
-    own = None if tokens.bias is not None else (tokens.query * tokens.key).sum(dim=-1)
+    """`y [b l e]` and the log mass `[t]`: sums of every round by seat, brought to the tokens round by round."""
+    key = None if tokens.bias is None else keys(tokens.match)
     merged: Merged | None = None
     for row in rows(routing):
-        merged = _merge(merged, _round(_windows(tokens, row), None if own is None else own[row.seats[1:-1]]), row.seat)
+        merged = _merge(merged, _round(_windows(tokens, key, row)), row.seat)
     assert merged is not None, "there is a round"
-    return merged.sums.div_(merged.mass.unsqueeze(1)), merged.top + merged.mass.log()
+    return _by_channel(merged, len(routing.seats)), merged.top + merged.mass.log()
 
 
-def _round(windows: Windows, known: Tensor | None) -> Merged:
-    """Sums, mass and top of every seat of a row; `known [m-2 c]` are the tops, if they are."""
+def _by_channel(merged: Merged, batch: int) -> Tensor:
+    """The means `sums / mass` of all images as `[b l e]`, the values of each channel side by side."""
+    sums = merged.sums.unflatten(0, (batch, -1))
+    mass = merged.mass.view(batch, -1, 1)
+    out: Tensor = sums.new_empty(batch, sums.shape[2], sums.shape[1]).transpose(1, 2)
+    for few in zip(*(x.split(ACROSS, dim=1) for x in (sums, mass, out)), strict=True):
+        torch.div(few[0], few[1], out=few[2])
+    return out
+
+
+def _round(windows: Windows) -> Merged:
+    """Sums, mass and top of every seat of a row."""
     count, _, seats = windows.query.shape
     sums = windows.value.new_empty(count, seats, windows.value.shape[-1])
-    mass, tops = (
-        windows.value.new_empty(2, count, seats).unbind() if known is None else (torch.empty_like(known), known)
-    )
+    mass = windows.value.new_empty(count, seats)
+    top = torch.empty_like(mass) if windows.top is None else windows.top
     for block, logits in _blocks(windows):
-        if known is None:
-            torch.amax(logits, dim=-2, out=tops[block])
-        weights = logits.sub_(tops[block].unsqueeze(-2)).exp_()
+        shift = top[block].unsqueeze(-2)
+        if windows.unit is None:
+            weights = logits.sub_(torch.amax(logits, dim=-2, keepdim=True, out=shift)).exp_()
+        else:
+            weights = torch.addcmul(-shift, logits, windows.unit[block], out=logits).exp_()
         torch.sum(weights, dim=-2, out=mass[block])
         torch.bmm(weights.transpose(1, 2), windows.value[block], out=sums[block])
-    return Merged(sums.flatten(0, 1), mass.flatten(), tops.flatten())
+    return Merged(sums.flatten(0, 1), mass.flatten(), top.flatten())
 
 
 def _merge(before: Merged | None, seated: Merged, seat: Tensor) -> Merged:
@@ -180,11 +213,18 @@ def _merge(before: Merged | None, seated: Merged, seat: Tensor) -> Merged:
     return Merged(before.sums, before.mass.mul_(old).addcmul_(mass, new), highest)
 
 
-def _windows(tokens: Tokens, row: Row) -> Windows:
-    """The round in which the tokens of `row` sit together."""
-    query = F.embedding(row.seats[1:-1], tokens.query).transpose(1, 2)
-    key, value, bias = (None if x is None else windowed_view(F.embedding(row.seats, x)) for x in tokens[1:])
-    return Windows(query, cast("Tensor", key), cast("Tensor", value), bias)
+def _windows(tokens: Tokens, key: Tensor | None, row: Row) -> Windows:
+    """The round in which the tokens of `row` sit together; without `key`, by embeddings and their norms."""
+    value, bias = (None if x is None else windowed_view(F.embedding(row.seats, x)) for x in tokens[1:])
+    assert value is not None
+    if key is not None:
+        query = F.embedding(row.seats[1:-1], tokens.match).transpose(1, 2)
+        return Windows(query, windowed_view(F.embedding(row.seats, key)), value, bias)
+    chunks = F.embedding(row.seats, tokens.match)
+    norm = torch.linalg.vector_norm(chunks, dim=-1)
+    unit = norm.clamp_min(NORM_FLOOR).reciprocal()
+    query, top = chunks[1:-1].transpose(1, 2), norm.square().mul_(unit)[1:-1]
+    return Windows(query, windowed_view(chunks), value, unit=windowed_view(unit.unsqueeze(-1)), top=top)
 
 
 def windowed_view(chunks: Tensor) -> Tensor:
@@ -211,14 +251,15 @@ def _blocks(windows: Windows) -> Iterator[tuple[slice, Tensor]]:
 class _Backward:
     """The gradients of one round, from the log mass `[t]` and from `told [t]`, `dy . y` of each token."""
 
-    def __init__(self, tokens: Tokens, row: Row, mass: Tensor, told: Tensor) -> None:
-        self.windows, seats = _windows(tokens, row), row.seats[1:-1]
+    def __init__(self, tokens: Keyed, row: Row, mass: Tensor, told: Tensor) -> None:
+        query, key, value, bias = tokens
+        self.windows, seats = _windows(Tokens(query, value, bias), key, row), row.seats[1:-1]
         self.told = told[seats]
         # Only a token's own seat has a weight: none does where its log mass is infinite.
         self.mass = mass.new_full((seats.numel(),), torch.inf).index_copy_(0, row.seat, mass).view(seats.shape)
         self.found = _each(lambda x: x.new_zeros(*row.seats.shape, x.shape[-1]), tokens)
 
-    def of(self, row: Row, gradient: Tensor) -> Tokens:
+    def of(self, row: Row, gradient: Tensor) -> Keyed:
         """Gradients `[m c ..]` by seat, for `gradient [t e]` of the output."""
         seated_there = F.embedding(row.seats[1:-1], gradient)
         for block, logits in _blocks(self.windows):
@@ -249,6 +290,6 @@ def _by_token(chunks: Tensor, row: Row, count: int) -> Tensor:
     return summed
 
 
-def _each(function: Callable[[Tensor], Tensor], tokens: Tokens) -> Tokens:
+def _each(function: Callable[[Tensor], Tensor], tokens: Keyed) -> Keyed:
     bias = None if tokens.bias is None else function(tokens.bias)
-    return Tokens(function(tokens.query), function(tokens.key), function(tokens.value), bias)
+    return Keyed(function(tokens.query), function(tokens.key), function(tokens.value), bias)

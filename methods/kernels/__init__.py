@@ -19,6 +19,7 @@ from torch import Tensor
 
 from methods.kernels.sizes import WIDEST, padded
 from methods.parts.routing import Routing
+from methods.parts.score import keys
 
 if TYPE_CHECKING:  # methods.fused sends its tokens here
     from methods.fused import Tokens
@@ -42,7 +43,7 @@ def supported(tokens: Tokens) -> bool:
     Others are for the blockwise twin: float64, more than `WIDEST` channels, a GPU older than `OLDEST` or not of NVIDIA.
     """
     known = tokens.value.dtype in {torch.float32, torch.bfloat16, torch.float16}
-    narrow = max(tokens.query.shape[-1], tokens.value.shape[-1]) <= WIDEST
+    narrow = max(tokens.match.shape[-1], tokens.value.shape[-1]) <= WIDEST
     return known and narrow and (not tokens.value.is_cuda or _made_for(tokens))
 
 
@@ -53,7 +54,7 @@ def windowed_attention_on_gpu(tokens: Tokens, routing: Routing) -> Tensor:
     result has the precision of the values. It can be differentiated once.
     """
     kind = tokens.value.dtype
-    query, key, value = (x.to(kind).contiguous() for x in tokens[:3])
+    query, key, value = (x.to(kind).contiguous() for x in (tokens.match, keys(tokens.match), tokens.value))
     bias = None if tokens.bias is None else tokens.bias.contiguous()
     seats = routing.seats.contiguous()
     return cast("Tensor", _Attention.apply(query, key, value, bias, seats))  # type: ignore[no-untyped-call]
@@ -91,5 +92,5 @@ class _Attention(torch.autograd.Function):
 def _made_for(tokens: Tokens) -> bool:
     """Whether the GPU of `tokens` is one, and has the shared memory for so many channels."""
     gpu = torch.cuda.get_device_capability(tokens.value.device)
-    channels = padded(tokens.query.shape[-1]) + padded(tokens.value.shape[-1])
+    channels = padded(tokens.match.shape[-1]) + padded(tokens.value.shape[-1])
     return torch.version.hip is None and gpu >= OLDEST and (gpu in ROOMY or channels <= ANYWHERE)

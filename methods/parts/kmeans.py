@@ -14,10 +14,10 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from methods.parts import Layers, Sizes
 from methods.parts.assign import Assign, Layout
+from methods.parts.score import keys
 from methods.settings import require_choice, require_positive
 
 FIRST_ITERATIONS = 10
-NORM_FLOOR = 5e-5
 UPDATES = ("frozen", "ema")
 
 
@@ -52,7 +52,7 @@ class KMeans(Assign):
         assert isinstance(kmeans, Means)
         if not kmeans.started:
             kmeans.start(match.flatten(0, 1))
-        unit = F.normalize(match, dim=-1, eps=NORM_FLOOR)
+        unit = keys(match)
         if kmeans.training and self.update_means == "ema":
             kmeans.move(unit.flatten(0, 1), self.ema_decay)
         return kmeans.nearest(unit)

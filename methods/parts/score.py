@@ -5,9 +5,18 @@ from __future__ import annotations
 import dataclasses
 
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from methods.interface import Conv2d, tokens
 from methods.parts import Layers, Part, Sizes
+
+NORM_FLOOR = 5e-5
+"""A shorter embedding makes a key of less than unit norm."""
+
+
+def keys(match: Tensor) -> Tensor:
+    """Embeddings `[.. d]` at unit norm."""
+    return F.normalize(match, dim=-1, eps=NORM_FLOOR)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

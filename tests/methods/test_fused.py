@@ -126,35 +126,40 @@ def test_window_sums_copy_no_window() -> None:
     assert live.peak < 4 * (4 * sums.numel() + 8 * routing.seats.numel())
 
 
-def attended(*, scratch: int, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    monkeypatch.setattr(methods.fused, "SCRATCH", scratch)
+learned_or_not = pytest.mark.parametrize("learned", [False, True], ids=["dot", "learned"])
+
+
+def attended(*, learned: bool, few: int, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    for name in ("SCRATCH", "ACROSS"):
+        monkeypatch.setattr(methods.fused, name, few)
     torch.manual_seed(0)
-    query, value, bias = (torch.randn(2, 101, d, dtype=torch.float64, requires_grad=True) for d in (3, 5, 6))
-    key = nn.functional.normalize(query.detach(), dim=-1).requires_grad_()
-    out = windowed_attention(Tokens(query, key, value, bias), route(torch.randint(0, 4, (2, 2, 101)), 6))
-    return [out, *torch.autograd.grad(out.square().sum(), (query, key, value, bias))]
+    inputs = [torch.randn(2, 101, d, dtype=torch.float64, requires_grad=True) for d in (3, 5, 6)[: 3 if learned else 2]]
+    out = windowed_attention(Tokens(*inputs), route(torch.randint(0, 4, (2, 2, 101)), 6))
+    return [out, *torch.autograd.grad(out.square().sum(), inputs)]
 
 
-def test_blocks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = (attended(scratch=scratch, monkeypatch=monkeypatch) for scratch in (1, 10**6))
+@learned_or_not
+def test_blocks_of_any_size_give_the_same(learned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = (attended(learned=learned, few=few, monkeypatch=monkeypatch) for few in (1, 10**6))
     for one, other in zip(small, large, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-def test_gradients_are_those_of_small_differences() -> None:
+@learned_or_not
+def test_gradients_are_those_of_small_differences(learned: bool) -> None:
     torch.manual_seed(0)
-    routing = route(torch.randint(0, 3, (1, 2, 10)), 3)
-    inputs = [torch.randn(1, 10, d, dtype=torch.float64, requires_grad=True) for d in (2, 2, 4, 3)]
+    routing, widths = route(torch.randint(0, 3, (1, 2, 10)), 3), (2, 4, 3) if learned else (2, 4)
+    inputs = [torch.randn(1, 10, d, dtype=torch.float64, requires_grad=True) for d in widths]
     assert torch.autograd.gradcheck(lambda *tokens: windowed_attention(Tokens(*tokens), routing), inputs)
 
 
 def test_large_scores_neither_overflow_nor_vanish() -> None:
     """Exponentials of the logits themselves would do both; the learned score may lift all or sink all."""
     torch.manual_seed(0)
-    query, value = 1e4 * torch.randn(1, 40, 4), torch.randn(1, 40, 5)
-    key, routing = nn.functional.normalize(query, dim=-1), route(torch.randint(0, 3, (1, 2, 40)), 8)
-    bias = 1e4 * torch.randn(1, 40, 8)
-    for tokens in (Tokens(query, key, value), Tokens(query, key, value, bias), Tokens(query, key, value, bias - 1e6)):
+    match, value = 1e4 * torch.randn(1, 40, 4), torch.randn(1, 40, 5)
+    match[:, ::7] *= 1e-12
+    bias, routing = 1e4 * torch.randn(1, 40, 8), route(torch.randint(0, 3, (1, 2, 40)), 8)
+    for tokens in (Tokens(match, value), Tokens(match, value, bias), Tokens(match, value, bias - 1e6)):
         out = windowed_attention(tokens, routing)
         assert out.isfinite().all()
         assert out.abs().max() <= value.abs().max() * (1 + 1e-5)

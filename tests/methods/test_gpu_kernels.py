@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from methods.bucketed import aggregate, attend, logits
 from methods.fused import Tokens, windowed_attention
 from methods.kernels import WIDEST, supported, windowed_attention_on_gpu
 from methods.kernels.sizes import Sizes
 from methods.parts.routing import Routing, route, seated
+from methods.parts.score import keys
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed: the extra 'test' brings it"
@@ -40,7 +40,7 @@ RELEASED = {
 
 
 class Case(NamedTuple):
-    """Sizes of an attention; `kinds` are the precisions of query, key, value and bias, which is about `level`."""
+    """Sizes of an attention; `kinds` are the precisions of match, value and bias, which is about `level`."""
 
     batch: int
     rounds: int
@@ -48,7 +48,7 @@ class Case(NamedTuple):
     chunk: int
     channels: tuple[int, int]
     learned: bool
-    kinds: tuple[torch.dtype, ...] = (torch.float32,) * 4
+    kinds: tuple[torch.dtype, ...] = (torch.float32,) * 3
     level: float = 0.0
 
 
@@ -64,7 +64,7 @@ SHAPES = {
 }
 ROUNDING = 32 * torch.finfo(torch.float32).eps
 """What a sum in float32 may be off in any form: logits are eight times as large as what is made of them."""
-AUTOCAST = (torch.bfloat16, torch.float32, torch.bfloat16, torch.float32)
+AUTOCAST = (torch.bfloat16, torch.bfloat16, torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +98,11 @@ def _teach_bfloat16() -> None:
 
 
 def drawn(case: Case) -> tuple[Tokens, Routing, Tensor]:
-    """Random tokens with keys of unit norm, seats by random codes, and a gradient of the output."""
+    """Random tokens, seats by random codes, and a gradient of the output."""
     generator = torch.Generator().manual_seed(0)
-    d, e = case.channels
-    widths = (d, d, e, case.chunk)
-    query, key, value, bias = (torch.randn(case.batch, case.length, n, generator=generator) for n in widths)
-    whole = (3 * query, F.normalize(key, dim=-1), value, bias + case.level if case.learned else None)
+    widths = (*case.channels, case.chunk)
+    match, value, bias = (torch.randn(case.batch, case.length, n, generator=generator) for n in widths)
+    whole = (3 * match, value, bias + case.level if case.learned else None)
     tokens = Tokens(*(x if x is None else x.to(kind) for x, kind in zip(whole, case.kinds, strict=True)))
     codes = torch.randint(0, 3, (case.batch, case.rounds, case.length), generator=generator)
     return tokens, route(codes, case.chunk), torch.randn(value.shape, generator=generator).to(tokens.value.dtype)
@@ -111,9 +110,11 @@ def drawn(case: Case) -> tuple[Tokens, Routing, Tensor]:
 
 def plainly(tokens: Tokens, routing: Routing) -> Tensor:
     """The plain judge, in the precision of the values."""
-    query, key, value, bias = (None if x is None else x.to(tokens.value.dtype) for x in tokens)
+    match, value, bias = (None if x is None else x.to(tokens.value.dtype) for x in tokens)
+    assert match is not None
+    assert value is not None
     learned = None if bias is None else seated(bias, routing)
-    return aggregate(attend(logits(seated(query, routing), seated(key, routing), learned), routing), value)
+    return aggregate(attend(logits(seated(match, routing), seated(keys(match), routing), learned), routing), value)
 
 
 def results(
@@ -131,7 +132,7 @@ def results(
 
 def check_agreement(case: Case) -> None:
     """No further from judge and twin in float64 than twice what the plain form is in the precision of the values."""
-    kind = case.kinds[2]
+    kind = case.kinds[1]
     ours, plain = results(windowed_attention_on_gpu, case), results(plainly, case)
     assert ours[0][1].dtype == kind
     for exactly in (plainly, windowed_attention):
@@ -155,7 +156,7 @@ def test_forward_and_gradients_are_those_of_judge_and_twin(
 @needs_triton
 @pytest.mark.parametrize("learned", [False, True], ids=["dot", "learned"])
 @pytest.mark.parametrize(
-    "kinds", [(torch.bfloat16,) * 4, (torch.float16,) * 4, AUTOCAST], ids=["bf16", "fp16", "mixed"]
+    "kinds", [(torch.bfloat16,) * 3, (torch.float16,) * 3, AUTOCAST], ids=["bf16", "fp16", "mixed"]
 )
 def test_halves_are_as_good_as_the_plain_form(
     interpreted: Callable[[Case], None], kinds: tuple[torch.dtype, ...], learned: bool
@@ -243,8 +244,8 @@ def argument_type(name: str, sizes: Sizes, constants: dict[str, Any]) -> str:
 def test_what_the_kernels_are_not_made_for_is_said(
     kind: torch.dtype, channels: tuple[int, int], expected: bool
 ) -> None:
-    query, value = (torch.zeros(1, 3, width, dtype=kind) for width in channels)
-    assert supported(Tokens(query, query, value)) is expected
+    match, value = (torch.zeros(1, 3, width, dtype=kind) for width in channels)
+    assert supported(Tokens(match, value)) is expected
 
 
 @pytest.mark.parametrize(
@@ -257,7 +258,7 @@ def test_the_gpu_is_asked(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(Tensor, "is_cuda", True)
     tokens = torch.zeros(1, 3, channels)
-    assert supported(Tokens(tokens, tokens, tokens)) is expected
+    assert supported(Tokens(tokens, tokens)) is expected
 
 
 def test_nothing_needs_triton_to_be_imported() -> None:
