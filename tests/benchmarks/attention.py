@@ -15,9 +15,7 @@ import argparse
 import concurrent.futures
 import copy
 import dataclasses
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import get_context
@@ -31,7 +29,6 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from harness.grid_tables import height_width
-from harness.machine import commit, describe, versions
 from harness.profile.memory import peak
 from methods import build_attention
 from methods.bucketed import BucketedAttention
@@ -41,6 +38,7 @@ from methods.interface import NonLocal, feature_map
 from methods.parts.assign import Assign, FlyHash, Layout
 from reports.stats import median_interval
 from tests.benchmarks import released
+from tests.benchmarks.files import where, written
 
 CHANNELS, TURNS, SEED = 256, 15, 1
 WAYS: Mapping[str, tuple[str, ...]] = {
@@ -214,16 +212,6 @@ def row(f: Figures) -> tuple[str, ...]:
     return f.kind, f.size, f.way, time_ms, "" if first else speedup, memory, f"{f.bytes_share:.0%}", error
 
 
-def written(found: Sequence[Figures], told: Mapping[str, Any], file: Path) -> None:
-    """The figures as `file`.json, and as a table for a reader in `file`.md."""
-    each = [dataclasses.asdict(f) for f in found]
-    file.with_suffix(".json").write_text(json.dumps({**told, "figures": each}, indent=1) + "\n", encoding="utf-8")
-    lines = [" | ".join(cells) for cells in (HEADS, ["---"] * len(HEADS), *map(row, found))]
-    facts = "\n".join(f"- {name}: {value}" for name, value in told.items())
-    table = "\n".join(f"| {line} |" for line in lines)
-    file.with_suffix(".md").write_text(f"# Attention cores side by side\n\n{facts}\n\n{table}\n", encoding="utf-8")
-
-
 def main() -> None:
     """Measure what the command line asks for, print it, and write it if a file is named."""
     parser = argparse.ArgumentParser(description="Attention cores side by side.")
@@ -243,13 +231,8 @@ def main() -> None:
         shown.add_row(*row(f))
     Console(width=120).print(shown)
     if asked.to:
-        machine, (revision, dirty) = describe("cpu", torch.get_num_threads()), commit()
-        told = {
-            "command": " ".join(["python -m tests.benchmarks.attention", *sys.argv[1:]]),
-            **ways,
-            "machine": machine,
-        }
-        written(found, told | {"versions": versions(), "commit": revision, "uncommitted changes": dirty}, asked.to)
+        table = [HEADS, *map(row, found)]
+        written("Attention cores side by side", table, found, where("attention") | ways, asked.to)
 
 
 if __name__ == "__main__":

@@ -14,24 +14,22 @@ import argparse
 import ctypes
 import dataclasses
 import itertools
-import json
 import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from harness.machine import commit, describe, versions
 from harness.store import Store
+from tests.benchmarks.files import where, written
 from tests.stores import BICUBIC, EDSR, MANY, NLN, Plan, Variant, add_run, make_store
 
 ROOT = Path(__file__).parents[2]
@@ -222,26 +220,6 @@ def _place(f: Figures) -> tuple[str, str, int]:
     return f.kind, f.verb, f.size
 
 
-def written(found: Sequence[Figures], told: Mapping[str, Any], file: Path) -> None:
-    """The figures as `file`.json, and as a table for a reader in `file`.md."""
-    each = [dataclasses.asdict(f) for f in found]
-    file.with_suffix(".json").write_text(json.dumps({**told, "figures": each}, indent=1) + "\n", encoding="utf-8")
-    facts = "\n".join(f"- {name}: {value}" for name, value in told.items())
-    lines = [HEADS, ["---"] * len(HEADS), *rows(found)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    file.with_suffix(".md").write_text(f"# The harness under load\n\n{facts}\n\n{table}\n", encoding="utf-8")
-
-
-def where() -> dict[str, Any]:
-    """What was asked, and the machine, versions and commit that answer."""
-    revision, dirty = commit()
-    told = {
-        "command": " ".join(["python -m tests.benchmarks.load", *sys.argv[1:]]),
-        "machine": describe("cpu", len(os.sched_getaffinity(0))),
-    }
-    return told | {"versions": versions(), "commit": revision, "uncommitted changes": dirty}
-
-
 def main() -> None:
     """Measure what the command line asks for, print it, and write it if a file is named."""
     parser = argparse.ArgumentParser(description="The harness under load.")
@@ -254,7 +232,7 @@ def main() -> None:
         synthetic_store(asked.to, asked.write)
         return
     ctypes.CDLL(None).prctl(BECOMES_CHILDREN_OF_US, 1, 0, 0, 0)
-    found, say, told = [], Console(width=120, stderr=True).print, where()
+    found, say, told = [], Console(width=120, stderr=True).print, where("load")
     with tempfile.TemporaryDirectory(prefix="nlbench-load-") as folder:
         sizes = {kind: [LEAST[kind], *getattr(asked, kind)] for kind in LEAST if getattr(asked, kind)}
         makers = {"cells": grids, "records": stores}
@@ -262,7 +240,7 @@ def main() -> None:
             found.append(f)
             say(f"{f.verb}, {f.size:,} {f.kind}: {f.processor_s:.1f} s, {f.peak_bytes / 1e6:.0f} MB", highlight=False)
             if asked.to:
-                written(found, told, asked.to)
+                written("The harness under load", [HEADS, *rows(found)], found, told, asked.to)
     shown = Table(*HEADS)
     for row in rows(found):
         shown.add_row(*row)

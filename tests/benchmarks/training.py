@@ -1,6 +1,6 @@
 """Training loops side by side: a plain one, ours, and ours with each option that may make it faster; steps a second.
 
-    python -m tests.benchmarks.training [NETWORK ...] [--way WAY ...] [--turns 15] [--to FILE.json]
+    python -m tests.benchmarks.training [NETWORK ...] [--way WAY ...] [--turns 15] [--to benchmarks/NAME]
 
 The plain loop is what one writes by hand: forward, L1, backward, Adam. Ours does the same steps bit for bit, and also
 keeps the curve, the schedule, the last good weights and the look for divergence. All loops of a network run in turn in
@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,17 +29,17 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from datasets.patches import Batch
 from harness.execution import forget_compiled
 from harness.grid_tables import TrainBudget
-from harness.machine import commit, describe, versions
 from harness.train import BETAS, Training
 from methods import build_network
 from methods.interface import UnavailableError
 from reports.stats import median_interval
+from tests.benchmarks.files import where, written
 
 SCALE, TURNS, SEED, BATCHES = 2, 15, 1, 4
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "edsr": {"n_feats": 32, "n_resblocks": 4},
-    "nlsn": {"n_feats": 32, "n_resblocks": 4, "chunk_size": 36},
-    "dlsn": {"n_feats": 32, "n_resblocks": 2, "n_resgroups": 2, "chunk_size": 36},
+    "nlsn": {"n_feats": 32, "n_resblocks": 4, "chunk_size": 36, "backend": "fused"},
+    "dlsn": {"n_feats": 32, "n_resblocks": 2, "n_resgroups": 2, "chunk_size": 36, "backend": "fused"},
 }
 """As in the default grid."""
 BUDGET: Mapping[str, Any] = {"steps": 600, "batch": 8, "patch": 24, "learning_rate": 1e-3, "schedule": "constant"}
@@ -195,7 +193,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", choices=[*NETWORKS, []], metavar="NETWORK", help=", ".join(NETWORKS))
     parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS), help="beside the plain loop")
     parser.add_argument("--turns", type=int, default=TURNS)
-    parser.add_argument("--to", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--to", type=Path, help="files NAME.json and NAME.md for the figures")
     asked = parser.parse_args()
     found = [f for name in asked.networks or NETWORKS for f in measured(name, asked.way, asked.turns)]
     shown = Table(*HEADS)
@@ -203,11 +201,8 @@ def main() -> None:
         shown.add_row(*row(f))
     Console(width=120).print(shown)
     if asked.to:
-        (revision, dirty), machine = commit(), describe("cpu", torch.get_num_threads())
-        told = {"command": " ".join(["python -m tests.benchmarks.training", *sys.argv[1:]]), "budget": dict(BUDGET)}
-        told |= {"machine": machine, "versions": versions(), "commit": revision, "uncommitted changes": dirty}
-        each = [dataclasses.asdict(f) | {"verdict": f.verdict} for f in found]
-        asked.to.write_text(json.dumps({**told, "figures": each}, indent=1) + "\n", encoding="utf-8")
+        told = where("training") | {"turns": asked.turns, "budget": dict(BUDGET), "networks": dict(NETWORKS)}
+        written("Training loops side by side", [HEADS, *map(row, found)], found, told, asked.to)
 
 
 if __name__ == "__main__":
