@@ -195,6 +195,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--to", type=Path, help="files NAME.json and NAME.md for the figures")
     asked = parser.parse_args()
+    torch.compiler.config.force_disable_caches = True  # compiling takes what it takes a first time
     found = [f for name in asked.networks or NETWORKS for f in measured(name, asked.way, asked.turns)]
     shown = Table(*HEADS)
     for f in found:
