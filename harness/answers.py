@@ -93,7 +93,7 @@ def folder(cache: Path) -> Path:
 
 def shelves(task: Task, cache: Path, wanted: frozenset[Asked]) -> list[Shelf | None]:
     """A shelf for what `task` asks of each network; None where nobody else wants it, or all shelves are full."""
-    full = sum(file.stat().st_size for file in folder(cache).rglob("*.png")) >= MOST_BYTES
+    full = _bytes_in(folder(cache)) >= MOST_BYTES
     return [
         None if full or asked.with_any_seed not in wanted else Shelf(folder(cache) / asked.key, asked in wanted)
         for asked in asked_by(task)
@@ -138,6 +138,13 @@ def _asked(spec: Mapping[str, Any], network: Mapping[str, Any]) -> Asked:
     """What a task of this `spec` asks of `network`, which is described in a specification."""
     told = {name: network[name] for name in NETWORK if name in network} | {name: spec[name] for name in WAY}
     return Asked(fingerprint({**told, "answers_code": code_version(__name__)}), spec["hash_seed"])
+
+
+def _bytes_in(shelves: Path) -> int:
+    """What is kept; nothing if another driver that shares the folder takes it away meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return sum(file.stat().st_size for file in shelves.rglob("*.png"))
+    return 0
 
 
 def _generators(device: str) -> Tensor:

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 import methods
+from harness.answers import Asked, asked_by
 from harness.grid_tables import Scalar, height_width
 from harness.inference import CHOP_OVERLAP
 from harness.isolate import Worker, WorkerDiedError
@@ -32,7 +33,7 @@ BACKWARD = 3.0
 EFFICIENCY = 0.8
 MACS_PER_ELEMENT = 40.0
 """An element of an operation without multiply-adds takes about as long as this many multiply-adds."""
-PROFILE_OVERHEAD_S, CELL_OVERHEAD_S, COUNT_S = 0.5, 1.0, 0.2
+PROFILE_OVERHEAD_S, CELL_OVERHEAD_S, COUNT_S, COMPARE_S = 0.5, 1.0, 0.2, 0.5
 COMPILE_S = 40.0
 """What `torch.compile` takes for one small network on two CPU cores."""
 TIMED_FORWARDS, UNTIMED_FORWARDS = 15, 5
@@ -61,11 +62,15 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimator:
-    """Estimates on one `device`; `places` are the grid's data sets by their name in the store."""
+    """Estimates on one `device`; `places` are the grid's data sets by their name in the store.
+
+    `evaluated` is what evaluations of the same run ask of networks, whose answers comparisons find kept.
+    """
 
     device: str
     threads: int
     places: Mapping[str, str]
+    evaluated: frozenset[Asked] = frozenset()
 
     def of(self, cell: PlannedCell, task: Task) -> Estimate:
         """What `task` of `cell` will take."""
@@ -98,8 +103,9 @@ class Estimator:
         return copies * sum(parts * self._forward_s(cell, size) for size, parts in tiled)
 
     def _harm_s(self, cell: PlannedCell, task: Task) -> float:
-        """What the twin answers, taken to be as slow; what the network does, its evaluation has kept."""
-        return self._evaluate_s(cell, task)
+        """What network and twin answer, taken to be as slow, unless an evaluation has asked it."""
+        new = sum(asked not in self.evaluated for asked in asked_by(task))
+        return COMPARE_S + new * self._evaluate_s(cell, task)
 
     def _attention_s(self, cell: PlannedCell, task: Task) -> float:
         """Looking into attention does part of its work a second time."""
@@ -134,7 +140,13 @@ def estimates(run: Run) -> dict[str, Estimate]:
     not known after some seconds is taken to be as much as the known tasks of its kind on average.
     """
     pending = run.pending()
-    estimator = Estimator(device=run.place.device, threads=run.place.threads, places=data_names(run.grid))
+    evaluated = {asked for _, task in pending.values() if task.kind == "evaluate" for asked in asked_by(task)}
+    estimator = Estimator(
+        device=run.place.device,
+        threads=run.place.threads,
+        places=data_names(run.grid),
+        evaluated=frozenset(evaluated),
+    )
     known: dict[str, Estimate] = {}
     end = time.monotonic() + PATIENCE_S
     work = (estimator, list(pending.values()))

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.attention import HEADS, WAYS, YARDSTICK, Figures, row
+from tests.benchmarks import attention, training
+from tests.benchmarks.attention import WAYS, YARDSTICK, Figures
 from tests.pages import ROOT
 
-FILES = ("attention-cpu",)
-MARK = "<!-- results of benchmarks/attention-cpu.json -->"
+FILES: dict[str, Any] = {"attention-cpu": attention, "training-cpu": training}
+"""Each with the module that measured it."""
+MARK = "<!-- results of benchmarks/{}.json -->"
 
 
 def told(name: str) -> dict[str, Any]:
@@ -38,26 +40,42 @@ def _cells(f: Figures | None) -> tuple[str, str]:
     return f"{f.speedup:.1f} ({f.speedup_low:.1f} to {f.speedup_high:.1f})", f"{f.bytes_share:.0%}".replace("%", " %")
 
 
-def test_the_table_of_readme_is_that_of_the_benchmark() -> None:
+def rows_for_readers(name: str) -> list[str]:
+    """The table of a benchmark as its own module writes it."""
+    module = FILES[name]
+    rows = [module.row(module.Figures(**each)) for each in told(name)["figures"]]
+    return [f"| {' | '.join(cells)} |" for cells in (module.HEADS, ["---"] * len(module.HEADS), *rows)]
+
+
+def block(page: str, name: str) -> list[str]:
+    """The lines of the table that `page` shows of a benchmark."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return text.partition(MARK.format(name))[2].strip().partition("\n\n")[0].splitlines()
+
+
+def test_the_tables_of_pages_are_those_of_the_benchmarks() -> None:
     figures = [Figures(**each) for each in told("attention-cpu")["figures"]]
-    block = (ROOT / "README.md").read_text(encoding="utf-8").partition(MARK)[2].strip().partition("\n\n")[0]
-    assert block.splitlines() == rows_for_readme(figures)
+    assert block("README.md", "attention-cpu") == rows_for_readme(figures)
+    assert block("docs/speed.md", "training-cpu") == rows_for_readers("training-cpu")
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_table_for_readers_is_that_for_machines(name: str) -> None:
-    figures = [Figures(**each) for each in told(name)["figures"]]
-    page = (ROOT / "benchmarks" / f"{name}.md").read_text(encoding="utf-8")
-    for cells in (HEADS, *map(row, figures)):
-        assert f"| {' | '.join(cells)} |" in page
-    assert told(name)["command"] in page
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_benchmarks_say_where_they_ran_and_leave_nobody_out(name: str) -> None:
-    found = told(name)
+def test_benchmarks_are_for_readers_and_machines_and_say_where_they_ran(name: str) -> None:
+    found, page = told(name), (ROOT / "benchmarks" / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    assert page[-len(rows_for_readers(name)) :] == rows_for_readers(name)
+    assert f"- command: {found['command']}" in page
     assert {"machine", "versions", "commit", "command", "turns"} <= found.keys()
     assert found["uncommitted changes"] is False
+
+
+def test_the_training_benchmark_leaves_nobody_out() -> None:
+    found = [(f["network"], f["way"]) for f in told("training-cpu")["figures"]]
+    ways = (training.PLAIN, *training.WAYS)
+    assert found == [(network, way) for network in training.NETWORKS for way in ways]
+
+
+def test_the_attention_benchmark_leaves_nobody_out() -> None:
+    found = told("attention-cpu")
     kinds = {each["kind"] for each in found["figures"]}
     assert {kind for kind, ways in WAYS.items() if "fused" in ways} <= kinds
     for kind in kinds:

@@ -97,7 +97,11 @@ def test_a_comparison_asks_what_two_evaluations_ask(
     wanted = shared(tasks)
     assert {nlsn, edsr, nlsn.with_any_seed, edsr.with_any_seed, by_way["chop", 0].with_any_seed} <= wanted
     assert not {by_way["whole", 1], by_way["chop", 0], by_way["chop", 1]} & wanted
-    assert shelves(harm, tmp_path, wanted) == [Shelf(folder(tmp_path) / each.key, drawn=True) for each in (nlsn, edsr)]
+    expected = [Shelf(folder(tmp_path) / each.key, drawn=True) for each in (nlsn, edsr)]
+    assert shelves(harm, tmp_path, wanted) == expected
+    folder(tmp_path).mkdir()
+    (folder(tmp_path) / "gone.png").symlink_to("nowhere")
+    assert shelves(harm, tmp_path, wanted) == expected, "another driver takes answers away"
     assert shelves(harm, tmp_path, frozenset()) == [None, None]
     monkeypatch.setattr(answers, "MOST_BYTES", 0)
     assert shelves(harm, tmp_path, wanted) == [None, None], "full"

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from harness import progress
-from harness.estimate import CELL_OVERHEAD_S, _tile, estimates
+from harness.estimate import CELL_OVERHEAD_S, COMPARE_S, _tile, estimates
 from harness.place import Place
 from harness.progress import Bars, Ledger, Lines, clock, listener, told
 from harness.records import Outcome, Status, Task
@@ -169,18 +169,26 @@ def test_a_task_is_told_in_a_few_words(kind: Any, spec: dict[str, Any], words: s
     assert told(Task(kind=kind, key="k", spec=spec)) == words
 
 
-def test_a_self_ensemble_is_estimated_as_more_work_and_a_comparison_as_the_twin_s(
+def seconds_of_nlsn(run: Run) -> dict[tuple[str, bool | None], float]:
+    """By kind of task and self-ensemble."""
+    found = estimates(run)
+    run.store.close()
+    return {
+        (task.kind, task.spec.get("self_ensemble")): found[key].seconds
+        for key, (cell, task) in run.pending().items()
+        if cell.spec["method"] == "nlsn"
+    }
+
+
+def test_a_self_ensemble_is_more_work_and_a_comparison_what_no_evaluation_asks(
     write_grid: WriteGrid, place: Place
 ) -> None:
     rest = "settings = { chunk_size = 8 }\n[trunk]\nn_feats = 8\nn_resblocks = 1\n"
-    run = prepare(write_grid("edsr", "nlsn", tables=rest, evaluate="self_ensemble = [false, true]"), place, dry=True)
-    found, pending = estimates(run), run.pending()
-    seconds = {
-        (task.kind, task.spec.get("self_ensemble")): found[key].seconds
-        for key, (cell, task) in pending.items()
-        if cell.spec["method"] == "nlsn"
-    }
+    path = write_grid("edsr", "nlsn", tables=rest, evaluate="self_ensemble = [false, true]")
+    seconds = seconds_of_nlsn(prepare(path, place, dry=True))
     assert seconds["evaluate", True] == pytest.approx(8 * seconds["evaluate", False])
-    assert seconds["harm", False] == pytest.approx(seconds["evaluate", False])
+    assert seconds["harm", False] == COMPARE_S
     assert seconds["attention", None] > 0
-    run.store.close()
+    path = write_grid("edsr", "nlsn", tables=rest, top='tasks = ["train", "harm"]')
+    alone = seconds_of_nlsn(prepare(path, place, dry=True))
+    assert alone["harm", False] > COMPARE_S
