@@ -28,8 +28,12 @@ from methods.parts import Sizes
 from methods.parts.fuse import FUSES, Fuse, ResidualAdd
 from methods.settings import choice, require_choice, require_positive
 
-BLOCKS = 32
-"""Into how many blocks of rows sparsemax cuts a matrix: what it makes beside the weights is that part of them."""
+BLOCKS = (16, 32)
+"""Into how many blocks of rows sparsemax cuts a matrix: what it makes beside the weights is such a part of them."""
+CACHED = 2**19
+"""Entries of a block that a CPU has in its cache, in which the fewest blocks are cut that are no larger."""
+TRACED = 4
+"""Blocks while somebody traces, who keeps every operation and pays for each."""
 GROUP = 16
 """How many entries of a row send their largest ahead."""
 
@@ -158,13 +162,16 @@ class _Projection(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, scores: Tensor) -> Tensor:
-        """Some rows at a time: what a search reads again and again then stays in the cache of a CPU."""
+        """Some rows at a time, each block in the place where its weights stay if they are precise enough."""
         length = int(scores.shape[-1])
         weights = torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
         rows, kept = scores.reshape(-1, length), weights.view(-1, length)
-        at_once = -(-len(rows) // BLOCKS)
+        at_once = -(-len(rows) // _blocks(len(rows) * length))
         for block, target in zip(rows.split(at_once), kept.split(at_once), strict=True):
-            target.copy_(_projected(block))
+            place = target if target.dtype == _precise(target) else torch.empty_like(block, dtype=_precise(block))
+            _project(block, place)
+            if place is not target:
+                target.copy_(place)
         ctx.save_for_backward(weights)
         return weights
 
@@ -177,8 +184,15 @@ class _Projection(torch.autograd.Function):
         return cast("Tensor", kept.sub_(mean).mul_(support).to(gradient.dtype))
 
 
-def _projected(scores: Tensor) -> Tensor:
-    """The projection, not rounded to the precision of `scores [r l]`.
+def _blocks(entries: int) -> int:
+    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+        return TRACED
+    fewest, most = BLOCKS
+    return min(most, max(fewest, entries // CACHED))
+
+
+def _project(scores: Tensor, target: Tensor) -> None:
+    """Write the projection of `scores [r l]` to `target`.
 
     The threshold of some entries of a row is a lower bound of the threshold of all, and a good one where they are the
     largest of groups: the search among all begins there.
@@ -187,7 +201,7 @@ def _projected(scores: Tensor) -> Tensor:
     best = few.amax(dim=-1, keepdim=True).to(_precise(scores))
     found = _narrow(few - best, torch.full_like(best, -1))[1]
     slack = 32 * torch.finfo(best.dtype).eps
-    return _narrow(scores - best, (found - slack).clamp_min(-1))[0]
+    _narrow(torch.sub(scores, best, out=target), (found - slack).clamp_min(-1))
 
 
 def _largest_of_groups(scores: Tensor) -> Tensor:
