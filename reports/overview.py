@@ -37,9 +37,7 @@ def overviews(frames: Frames, scored: Sequence[Scored]) -> list[Table]:
 def _overview(frames: Frames, group: Sequence[Scored]) -> Table:
     first = group[0][0]
     labels = [label for label in frames.labels if any(quality.scored(label) for quality, _ in group)]
-    counted = frames.measured("parameters").drop_duplicates("label")
-    parameters = dict(zip(counted["label"], counted["value"], strict=True))
-    rows = [row for label in labels for row in _rows(frames, group, label, parameters.get(label))]
+    rows = list(_rows(frames, group, labels))
     caption = f"All sets at {TIMES}{first.scale}{first.variant}: tiling {first.tiling}, precision {first.precision}"
     return make_table(caption, list(_columns(group)), rows, notes=[NOTE])
 
@@ -63,15 +61,32 @@ def _key(quality: Quality, metric: str) -> str:
     return f"{quality.dataset} {metric}"
 
 
-def _rows(frames: Frames, group: Sequence[Scored], label: str, parameters: float | None) -> Iterator[Row]:
-    """What was measured of `label`, and below it what papers print of the same method."""
+def _rows(frames: Frames, group: Sequence[Scored], labels: Sequence[str]) -> Iterator[Row]:
+    """What was measured of each of `labels`, and below the last of a method what papers print of it."""
+    counted = frames.measured("parameters").drop_duplicates("label")
+    parameters = dict(zip(counted["label"], counted["value"], strict=True))
+    specs = {label: frames.of_label(label, group[0][0].scale)[0]["cell_spec"] for label in labels}
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(specs[label]["method"], []).append(label)
+    for label in labels:
+        yield _measured_row(group, label, parameters.get(label))
+        own = alike[specs[label]["method"]]
+        papers = {quality.dataset: _printed(frames, quality, own) for quality, _ in group if label == own[-1]}
+        if any(papers.values()):
+            yield Row(head=f"{specs[label]['title']}, {PUBLISHED}", entries=_published(group, papers))
+
+
+def _measured_row(group: Sequence[Scored], label: str, parameters: float | None) -> Row:
     entries = {"parameters": scaled(parameters, MEGA, ranked=False, note="" if parameters else "not counted")}
     for quality, pairs in group:
         entries |= _measured(quality, pairs, label)
-    yield Row(head=label, entries=entries)
-    papers = {quality.dataset: printed(frames, quality, label) for quality, _ in group}
-    if any(papers.values()):
-        yield Row(head=f"{label}, {PUBLISHED}", entries=_published(group, papers))
+    return Row(head=label, entries=entries)
+
+
+def _printed(frames: Frames, quality: Quality, labels: Sequence[str]) -> Mapping[str, float]:
+    """What papers print of the method that all of `labels` are of; empty where none of them was scored."""
+    return next(filter(None, (printed(frames, quality, label) for label in labels)), {})
 
 
 def _measured(quality: Quality, pairs: Pairs, label: str) -> dict[str, Entry]:

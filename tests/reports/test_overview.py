@@ -88,8 +88,9 @@ def test_published_scores_have_rows_of_their_own_that_do_not_compete(tmp_path: P
     (pairs,) = compared(scored)
     (table,) = overviews(frames, [(quality, pairs), (dataclasses.replace(quality, dataset="Set14"), pairs)])
     by_head = {row.head: row for row in table.rows}
-    published = by_head["NLSN plain, published"].entries
+    heads = ["EDSR", "NLSN plain", "NLSN fidelity", "NLSN fidelity, published"]
+    assert [row.head for row in table.rows] == heads, "once for all settings of a method, under its title"
+    published = by_head["NLSN fidelity, published"].entries
     assert (published["Set5 psnr_y"].text, published["Set5 ssim_y"].text) == ("38.34", "0.9618")
     assert not published["Set5 psnr_y"].ranked
     assert by_head["NLSN fidelity"].entries["Set5 psnr_y"].rank == "best"
-    assert "EDSR, published" not in by_head
