@@ -175,7 +175,8 @@ def _by_exponent(fits: Sequence[Growth]) -> str:
     for g in fits:
         if g.quantity == "attention_macs":
             alike.setdefault(f"n^{g.exponent:.2f}", []).append(g.label)
-    return listed([f"{power} in {_few(labels)}" for power, labels in alike.items()])
+    together = sum(map(len, alike.values()))
+    return listed([f"{power} in {_few(labels, together)}" for power, labels in alike.items()])
 
 
 def _extremes(values: Mapping[str, float]) -> list[str]:
@@ -184,9 +185,9 @@ def _extremes(values: Mapping[str, float]) -> list[str]:
     return list(values) if len(values) <= MOST_NAMED else [ordered[0], ordered[-1]]
 
 
-def _few(labels: Sequence[str]) -> str:
-    """All labels, or the first and how many more where they would fill a paragraph."""
-    if len(labels) <= MOST_LISTED:
+def _few(labels: Sequence[str], together: int = 0) -> str:
+    """All labels, or the first and how many more where they, or all `together`, would fill a paragraph."""
+    if max(len(labels), together) <= MOST_LISTED or len(labels) <= MOST_NAMED + 1:
         return listed(labels)
     return listed([*labels[:MOST_NAMED], f"{len(labels) - MOST_NAMED} others"])
 
@@ -200,5 +201,8 @@ def _range(interval: Interval) -> str:
 
 
 def listed(parts: Sequence[str]) -> str:
-    """With commas, and with "and" before the last."""
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+    """With "and" before the last; with commas, or where a part has commas of its own, with semicolons."""
+    if len(parts) == 1:
+        return parts[0]
+    between, last = ("; ", "; and ") if any("," in part for part in parts) else (", ", " and ")
+    return between.join(parts[:-1]) + last + parts[-1]

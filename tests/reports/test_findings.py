@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from harness.records import Status
 from reports.cost import costs
-from reports.findings import findings
+from reports.findings import findings, listed
 from reports.frames import Frames
 from reports.pairs import compared
 from reports.quality import qualities
@@ -124,3 +124,17 @@ def test_many_methods_that_grow_alike_are_not_all_named(frames: Make) -> None:
     many = [dataclasses.replace(NLSN, label=f"NLSN {i}") for i in range(20)]
     text = sentences(frames(variants=(BICUBIC, *many)))[-1]
     assert "n^1.00 in NLSN 0, NLSN 1, NLSN 2, NLSN 3 and 16 others" in text
+
+
+def test_methods_that_fill_a_paragraph_together_are_not_all_named_either(frames: Make) -> None:
+    many = [dataclasses.replace(kind, label=f"{kind.label} {i}") for kind in (NLN, NLSN) for i in range(7)]
+    text = sentences(frames(variants=(BICUBIC, *many)))[-1]
+    for kind, power in ((NLN, "2.00"), (NLSN, "1.00")):
+        named = ", ".join(f"{kind.label} {i}" for i in range(4))
+        assert f"n^{power} in {named} and 3 others" in text
+
+
+def test_what_holds_commas_is_listed_with_semicolons() -> None:
+    assert listed(["A"]) == "A"
+    assert listed(["A", "B", "C"]) == "A, B and C"
+    assert listed(["A", "B, C and D", "E"]) == "A; B, C and D; and E"
