@@ -13,12 +13,12 @@ from typing import Any
 from harness.machine import commit, describe, versions
 
 
-def where(benchmark: str) -> dict[str, Any]:
+def where(benchmark: str, device: str = "cpu") -> dict[str, Any]:
     """What was asked of the module `tests.benchmarks.{benchmark}`, and the machine, versions and commit that answer."""
     revision, dirty = commit()
     return {
         "command": " ".join([f"python -m tests.benchmarks.{benchmark}", *sys.argv[1:]]),
-        "machine": describe("cpu", len(os.sched_getaffinity(0))),
+        "machine": describe(device, len(os.sched_getaffinity(0))),
         "versions": versions(),
         "commit": revision,
         "uncommitted changes": dirty,

@@ -120,3 +120,9 @@ def fly_codes(axes: Tensor, match: Tensor) -> Tensor:
     bits = products.unflatten(-1, (-1, FLY_NEURONS)).sum(dim=-1) > 0
     numbers: Tensor = (bits * 2 ** torch.arange(bits.shape[-1], device=bits.device)).sum(dim=-1)
     return numbers
+
+
+def nearest_codes(means: Tensor, match: Tensor) -> Tensor:
+    """LCoA's codes `[b r l]`: the mean of `means [r c d]` with the largest inner product, tokens at unit norm."""
+    unit = F.normalize(match, dim=-1, eps=NORM_FLOOR)
+    return torch.einsum("bld,rcd->brlc", unit, means.to(unit)).argmax(dim=-1)
