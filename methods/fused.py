@@ -35,8 +35,8 @@ SCRATCH = 2**19
 """About how many logits are made at once: what is exponentiated and multiplied next should still be in a cache."""
 FEWEST = 2
 """Chunks of a block, at least."""
-ACROSS = 512
-"""Tokens that are turned to channels at a time: a whole map's would meet in the same few lines of a cache."""
+ACROSS = 2**17
+"""About how many numbers are turned to channels at a time: a whole map's would meet in the same lines of a cache."""
 
 
 class Tokens(NamedTuple):
@@ -179,7 +179,8 @@ def _by_channel(merged: Merged, batch: int) -> Tensor:
     sums = merged.sums.unflatten(0, (batch, -1))
     mass = merged.mass.view(batch, -1, 1)
     out: Tensor = sums.new_empty(batch, sums.shape[2], sums.shape[1]).transpose(1, 2)
-    for few in zip(*(x.split(ACROSS, dim=1) for x in (sums, mass, out)), strict=True):
+    at_once = max(1, ACROSS // sums.shape[2])
+    for few in zip(*(x.split(at_once, dim=1) for x in (sums, mass, out)), strict=True):
         torch.div(few[0], few[1], out=few[2])
     return out
 

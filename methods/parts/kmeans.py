@@ -23,7 +23,7 @@ UPDATES = ("frozen", "ema")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KMeans(Assign):
-    """The nearest of `n_clusters` means: `code = argmax_c m/|m| . means_c`; LCoAN, 2024.
+    """The nearest of `n_clusters` means: `code = argmax_c m/|m| . means_c = argmax_c m . means_c`; LCoAN, 2024.
 
     The first forward ever finds the means (`Means.start`). With `update_means` "frozen" they stay as they are, as
     released; with "ema" each training forward moves them, `means = ema_decay * means + (1 - ema_decay) * step`, as
@@ -52,10 +52,9 @@ class KMeans(Assign):
         assert isinstance(kmeans, Means)
         if not kmeans.started:
             kmeans.start(match.flatten(0, 1))
-        unit = keys(match)
         if kmeans.training and self.update_means == "ema":
-            kmeans.move(unit.flatten(0, 1), self.ema_decay)
-        return kmeans.nearest(unit)
+            kmeans.move(keys(match).flatten(0, 1), self.ema_decay)
+        return kmeans.nearest(match)
 
 
 class Means(nn.Module):
@@ -72,7 +71,7 @@ class Means(nn.Module):
         """What `initted` says, known without reading a tensor, which would stall a GPU at every forward."""
 
     def nearest(self, tokens: Tensor) -> Tensor:
-        """Codes `[b r l]` of unit-norm tokens `[b l d]`: the mean with the largest inner product."""
+        """Codes `[b r l]` of tokens `[b l d]` of any norm: the mean with the largest inner product."""
         return torch.einsum("bld,rcd->brlc", tokens, self.means.to(tokens)).argmax(dim=-1)
 
     @torch.no_grad()
