@@ -5,15 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports.cost import Cost
 from reports.crowds import crowd_told, grey, others_told, standing_out
@@ -22,8 +17,13 @@ from reports.labels import place_names, shortened
 from reports.names import quality_name
 from reports.palette import Look
 from reports.quality import Quality, beside
+from reports.seen import when_seen
 from reports.svg import MUTED, PAGE, Figure, abreast, drawing, finished, points, series_colour
 from reports.tables import TIMES, fixed, shown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 HEIGHT = 3.0
 LEGEND_ROW = 0.19
@@ -74,10 +74,10 @@ def quality_figures(quality: Quality, costs: list[Cost], looks: Mapping[str, Loo
         *((_Against("forward_s", found.size, cost.machine_name), _times(cost, found.size)) for cost in found.costs),
         (_Against("macs", found.size), lambda label: found.counted(label, "macs")),
     ]
-    drawn = [(against, _places(quality, value, AXES[against.metric][1])) for against, value in both]
+    asked = [(against, _places(quality, value, AXES[against.metric][1])) for against, value in both]
     return [
         _trade(quality, against, places, looks, f"{name}-{against.metric}{f'-{i}' if against.place else ''}")
-        for i, (against, places) in enumerate(drawn)
+        for i, (against, places) in enumerate(asked)
         if places
     ]
 
@@ -95,6 +95,7 @@ def _places(quality: Quality, cost: Callable[[str], float | None], unit: float) 
     return places
 
 
+@when_seen
 def _trade(
     quality: Quality,
     against: _Against,
@@ -153,6 +154,8 @@ def _scatter(
     }
     shape: dict[str, Any] = {"hue": "label", "style": "label", "edgecolor": PAGE}
     shape |= {"s": points(points(MARK_AREA)), "linewidth": points(0.8)}
+    import seaborn as sns  # noqa: PLC0415 - as in reports.svg
+
     sns.scatterplot(table, x="x", y="y", legend=False, ax=axes, **shape, **style)
     axes.set_xscale("log")
     axes.margins(x=0.2, y=0.16)
@@ -167,17 +170,21 @@ def training_figures(frames: Frames, looks: Mapping[str, Look], name: str) -> li
     once = losses.drop_duplicates(["attempt_id", "step"])
     first = once.drop_duplicates("label")
     names = dict(zip(first["label"], first["task_key"].map(sharing), strict=True))
-    return [_training(scale, group, names, looks, f"{name}-{scale}") for scale, group in _by_scale(once)]
+    return [_training(scale, curves, names, looks, f"{name}-{scale}") for scale, curves in _curves(once)]
 
 
-def _by_scale(losses: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
-    return [(int(str(scale)), group) for scale, group in losses.groupby("scale")]
+def _curves(losses: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
+    """For each scale the mean loss by step and label."""
+    return [
+        (int(str(scale)), group.pivot_table(index="step", columns="label", values="value", aggfunc="mean"))
+        for scale, group in losses.groupby("scale")
+    ]
 
 
+@when_seen
 def _training(
-    scale: int, losses: pd.DataFrame, names: Mapping[str, str], looks: Mapping[str, Look], name: str
+    scale: int, curves: pd.DataFrame, names: Mapping[str, str], looks: Mapping[str, Look], name: str
 ) -> Figure:
-    curves = losses.pivot_table(index="step", columns="label", values="value", aggfunc="mean")
     last_loss = {label: float(_smooth(curves[label].dropna()).iloc[-1]) for label in names if label in curves}
     entries = {label: names[label] for label in standing_out(last_loss)}
     others = [label for label in last_loss if label not in entries]
@@ -232,6 +239,8 @@ def legend_rows(entries: Collection[str], others: int = 0) -> int:
 
 def legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look], others: int = 0) -> None:
     """A legend below the axes; `entries` maps labels to what the legend says of them, so many `others` are grey."""
+    from matplotlib.lines import Line2D  # noqa: PLC0415 - as in reports.svg
+
     if not entries:
         return
     handles = [
@@ -245,6 +254,8 @@ def legend(canvas: Canvas, entries: Mapping[str, str], looks: Mapping[str, Look]
 
 def log_ticks(axes: Axes, direction: str) -> None:
     """Plain numbers at 1, 2, 5 times powers of ten, or at all powers where that is too many."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415 - as in reports.svg
+
     axis = axes.xaxis if direction == "x" else axes.yaxis
     low, high = axis.get_view_interval()
     axis.set_major_locator(FixedLocator(tick_places(float(low), float(high))))

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from reports.stats import DRAWS, SEED, Floats, Interval, draws, percentile_interval
 
@@ -102,10 +102,11 @@ def _power_fits(n: Floats, cost: Floats) -> Fits:
 
 def power_fit(n: Floats, cost: Floats) -> tuple[float, Interval | None]:
     """Slope of log cost on log n by least squares, with its t interval for three sizes or more."""
-    slope, _, _, _, error = stats.linregress(np.log(n), np.log(cost))
+    x, y = np.log(n), np.log(cost)
     if len(n) < FEWEST_SIZES:
-        return float(slope), None
-    reach = float(stats.t.ppf(0.5 + LEVEL / 2.0, len(n) - 2)) * float(error)
+        return float(np.polyfit(x, y, 1)[0]), None
+    (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+    reach = float(special.stdtrit(len(n) - 2, 0.5 + LEVEL / 2.0)) * float(np.sqrt(covariance[0, 0]))
     return float(slope), Interval(low=float(slope) - reach, high=float(slope) + reach)
 
 
@@ -142,7 +143,7 @@ def widened(own: Scatter, together: Scatter) -> Scatter:
     """
     freedom = together.freedom
     rest = Scatter(squares=max(together.squares - own.squares, 0.0), freedom=freedom - own.freedom)
-    if rest.freedom <= 0 or own.variance > rest.variance * stats.f.ppf(OUTLYING, max(own.freedom, 1), rest.freedom):
+    if rest.freedom <= 0 or own.variance > rest.variance * special.fdtri(max(own.freedom, 1), rest.freedom, OUTLYING):
         return own if own.freedom else together
     variance = max(own.variance, together.variance)
     return Scatter(squares=variance * freedom, freedom=freedom)

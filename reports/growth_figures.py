@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from reports.cost import Cost
 from reports.crossover import Crossing, cost_at
@@ -18,9 +17,13 @@ from reports.labels import squeezed
 from reports.names import growth_name
 from reports.palette import Look
 from reports.scaling import QUANTITIES, TIME, Growth
+from reports.seen import when_seen
 from reports.stats import Floats
 from reports.svg import INK, MUTED, PAGE, Figure, drawing, finished, points, series_colour
 from reports.tables import PERCENT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LONGEST_NAME = 32
 """Letters of a name that an exponent follows."""
@@ -53,6 +56,7 @@ OF_ALONE = re.compile(" (in attention|of the network)")
 """What an axis says of networks that is not so of attention alone."""
 
 
+@when_seen
 def _growth(
     cost: Cost, grown: Sequence[Growth], found: Found, looks: Mapping[str, Look], name: str, dense: frozenset[str]
 ) -> Figure:
@@ -111,9 +115,9 @@ def _lines(
     _guides(axes, np.concatenate([g.n for g in both]), np.concatenate([g.cost for g in both]) / unit)
 
 
-def _bars(axes: Axes, g: Growth, drawn: Floats, unit: float, *, shown: bool, style: Mapping[str, Any]) -> None:
+def _bars(axes: Axes, g: Growth, draws: Floats, unit: float, *, shown: bool, style: Mapping[str, Any]) -> None:
     """Measured medians, with intervals as bars where they are `shown`."""
-    ends = np.percentile(drawn, [2.5, 97.5], axis=0)
+    ends = np.percentile(draws, [2.5, 97.5], axis=0)
     reach = np.maximum(np.stack([g.cost - ends[0], ends[1] - g.cost]), 0.0) / unit
     axes.errorbar(g.n, g.cost / unit, yerr=reach if shown else None, **(dict(style) | {"linestyle": "none"}))
 

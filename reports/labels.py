@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
 
 MOST = 12
 """More names than these are put in a legend at once."""
@@ -43,9 +44,9 @@ def place_names(axes: Axes, points: Mapping[str, tuple[float, float]]) -> list[s
     """Write each name beside its point so that it covers no point and no other name; returns those without room."""
     if len(points) > MOST:
         return list(points)
-    canvas = axes.figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    canvas.draw()  # type: ignore[no-untyped-call]
+    figure: Any = axes.figure
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
     taken = [_square(axes, point) for point in points.values()]
     return [name for name, point in points.items() if not _placed(axes, name, point, taken)]
 
@@ -78,6 +79,8 @@ def _inside(outer: Bbox, inner: Bbox) -> bool:
 
 
 def _square(axes: Axes, point: tuple[float, float]) -> Bbox:
+    from matplotlib.transforms import Bbox  # noqa: PLC0415 - as in reports.svg
+
     x, y = axes.transData.transform(point)
     half = MARKER * axes.figure.dpi / 72.0
     return Bbox.from_extents(x - half, y - half, x + half, y + half)

@@ -24,6 +24,7 @@ from reports.race import Race
 from reports.roofline import ceilings
 from reports.roofline_figure import roofline_figure
 from reports.scaling import Growth, growths
+from reports.seen import when_seen
 from reports.svg import Figure
 from reports.table_files import Placed, placed_tables
 from reports.tables import Table
@@ -180,7 +181,12 @@ def _growth(whole: Whole, own: Collection[str]) -> list[Figure]:
 def _told(whole: Whole, figure: Figure, machine: str) -> Figure:
     """Whose figures they are, where there are several machines."""
     place = whole.places.get(machine)
-    return dataclasses.replace(figure, caption=f"On {place}: {figure.caption}") if place else figure
+    return _of(place, figure) if place else figure
+
+
+@when_seen
+def _of(place: str, figure: Figure) -> Figure:
+    return Figure(name=figure.name, caption=f"On {place}: {figure.caption}", alt=figure.alt, svg=figure.svg)
 
 
 def _roofline(whole: Whole, own: frozenset[str]) -> list[Figure]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING, Any
 
 from reports.figures import HEIGHT, LEGEND_ROW, legend, legend_rows, log_ticks
 from reports.growth_figures import LONGEST_NAME, MOST_MARKED
@@ -14,8 +12,12 @@ from reports.names import cost_name
 from reports.palette import Look
 from reports.race import Race
 from reports.roofline import GIGA, OVER, Ceilings, Place, ceilings_told, common_size, places, share_told
+from reports.seen import when_seen
 from reports.svg import INK, PAGE, Figure, drawing, finished, points, series_colour
 from reports.tables import PERCENT, TIMES, shown, significant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MARGIN = 1.6
 """Factor by which the axis of intensity reaches beyond what is drawn."""
@@ -33,8 +35,11 @@ def roofline_figure(race: Race, ceilings: Ceilings, looks: Mapping[str, Look], n
     """All contenders at `common_size`, and their other sizes where few enough ran; None without any."""
     size = common_size(race, ceilings)
     marked = _drawable(places(race, ceilings, size)) if size else []
-    if size is None or not marked:
-        return None
+    return _roofline(race, ceilings, size, marked, looks, name) if size and marked else None
+
+
+@when_seen
+def _roofline(race: Race, ceilings: Ceilings, size: str, marked: Trail, looks: Mapping[str, Look], name: str) -> Figure:
     trails = _trails(race, ceilings, [each.label for each in marked])
     entries = {p.label: f"{shortened(p.label, LONGEST_NAME)}: {_share(p)}" for p in marked}
     with drawing(HEIGHT + LEGEND_ROW * legend_rows(entries.values())) as canvas:

@@ -8,7 +8,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special, stats
+import pandas as pd
+from scipy import special
 
 from reports.stats import DRAWS, LEVEL, SEED, Floats, Interval, draws, percentile_interval
 
@@ -95,8 +96,10 @@ def wilcoxon(differences: Floats) -> float:
     """Two-sided p of Wilcoxon's signed ranks; zeros are left out, and nothing but zeros has p = 1."""
     kept = differences[differences != 0.0]
     if len(kept) > LARGEST_EXACT:
+        from scipy import stats  # noqa: PLC0415 - takes as long as all else here, and few sets are so large
+
         return float(stats.wilcoxon(kept).pvalue)
-    doubled = np.rint(2.0 * stats.rankdata(np.round(np.abs(kept), RANK_DIGITS))).astype(int)
+    doubled = np.rint(2.0 * pd.Series(np.round(np.abs(kept), RANK_DIGITS)).rank().to_numpy()).astype(int)
     return _exact(doubled, int(doubled[kept > 0.0].sum()))
 
 

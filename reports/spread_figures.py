@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from reports.crowds import crowd_told
 from reports.frames import BASELINE, Frames
@@ -19,9 +16,13 @@ from reports.labels import shortened, squeezed
 from reports.names import quality_name
 from reports.palette import Look
 from reports.quality import GROUP, Quality
+from reports.seen import when_seen
 from reports.stats import FEWEST, Floats
 from reports.svg import INK, MUTED, PAGE, Figure, drawing, finished, points, series_colour
 from reports.tables import PERCENT, TIMES, fixed, signed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_ROWS = 20
 """More methods than these would not be read one by one: the best are drawn."""
@@ -58,16 +59,23 @@ def differences_figure(quality: Quality, looks: Mapping[str, Look], name: str) -
     networks = [label for label in quality.ranking if label != reference]
     if reference is None or not networks or len(quality.images) < FEWEST_IMAGES:
         return None
-    drawn = networks[:MOST_ROWS]
-    with drawing(FRAME + ROW * len(drawn)) as canvas:
+    return _differences(quality, reference, networks, looks, name)
+
+
+@when_seen
+def _differences(
+    quality: Quality, reference: str, networks: Sequence[str], looks: Mapping[str, Look], name: str
+) -> Figure:
+    best = list(networks[:MOST_ROWS])
+    with drawing(FRAME + ROW * len(best)) as canvas:
         axes = canvas.subplots()
-        _points(axes, quality.images[drawn].sub(quality.images[reference], axis="index"), looks)
-        words = [_mean(axes, row, label, quality, reference, looks) for row, label in enumerate(drawn)]
-        _rows(axes, [squeezed(label, LONGEST_HEAD) for label in drawn])
+        _points(axes, quality.images[best].sub(quality.images[reference], axis="index"), looks)
+        words = [_mean(axes, row, label, quality, reference, looks) for row, label in enumerate(best)]
+        _rows(axes, [squeezed(label, LONGEST_HEAD) for label in best])
         over = "Gain over bicubic" if reference == quality.baseline else f"Against {squeezed(reference, LONGEST_HEAD)}"
         axes.set(xlabel=f"{over} [dB]", ylabel="", title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
         alt = f"{over} in PSNR-Y by image, {quality.title}; means: " + "; ".join(words)
-        caption = _differences_caption(quality) + crowd_told(len(drawn), len(networks), "best", "drawn")
+        caption = _differences_caption(quality) + crowd_told(len(best), len(networks), "best", "drawn")
         return finished(canvas, name, name=quality_name(quality, "by image"), caption=caption, alt=alt)
 
 
@@ -90,6 +98,8 @@ def _points(axes: Axes, differences: pd.DataFrame, looks: Mapping[str, Look]) ->
     palette = {str(label): series_colour(looks[str(label)].series) for label in differences}
     style: dict[str, Any] = {"hue": "label", "palette": palette, "legend": False, "linewidth": 0.0}
     style |= {"order": list(finite), "jitter": False, "size": points(4.5 if len(finite) <= MOST_ROWS else 3.2)}
+    import seaborn as sns  # noqa: PLC0415 - as in reports.svg
+
     sns.stripplot(told, x="difference", y="label", alpha=0.55, ax=axes, **style)
     heights = JITTER * (np.arange(1, len(finite) + 1) * GOLDEN % 1.0 - 0.5)
     for row, (label, strip) in enumerate(zip(finite, axes.collections, strict=True)):
@@ -111,6 +121,8 @@ def _mean(axes: Axes, row: int, label: str, quality: Quality, reference: str, lo
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
     """Names at the left, the first on top, and a line at zero."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - as in reports.svg
+
     axes.set_yticks(range(len(names)), names, fontsize=points(HEAD_SIZE))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=MOST_TICKS))
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -121,10 +133,13 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
 
 def draws_figure(frames: Frames, quality: Quality, looks: Mapping[str, Look], name: str) -> Figure | None:
     """Mean PSNR-Y over images of each hash draw less the method's mean, a line of points per training seed."""
-    found = _drawn(frames, quality)
+    found = _trainings(frames, quality)
+    return _draws(quality, found, looks, name) if found else None
+
+
+@when_seen
+def _draws(quality: Quality, found: Sequence[_Draws], looks: Mapping[str, Look], name: str) -> Figure:
     labels = list(dict.fromkeys(each.label for each in found))
-    if not labels:
-        return None
     shown = labels[:MOST_ROWS]
     seeds = max(sum(each.label == label for each in found) for label in shown)
     with drawing(FRAME + 0.3 + (ROW + SEED_ROW * (seeds - 1)) * len(shown)) as canvas:
@@ -140,7 +155,7 @@ def draws_figure(frames: Frames, quality: Quality, looks: Mapping[str, Look], na
         return finished(canvas, name, name=quality_name(quality, "hash draws"), caption=caption, alt=alt)
 
 
-def _drawn(frames: Frames, quality: Quality) -> list[_Draws]:
+def _trainings(frames: Frames, quality: Quality) -> list[_Draws]:
     """The trainings of methods that were scored in several draws, best method first, each by draw."""
     records = frames.measured("psnr_y")
     for column, value in zip(GROUP, (quality.scale, quality.dataset, quality.comparable), strict=True):

@@ -1,6 +1,7 @@
 """Matplotlib figures, drawn for a medium: as SVG inside a page, or as files of their own for a paper.
 
-In a page text stays text, colours follow the page, identifiers never collide.
+In a page text stays text, colours follow the page, identifiers never collide. Matplotlib and Seaborn take a second to
+load: they are when something is drawn.
 """
 
 from __future__ import annotations
@@ -14,16 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
-
-import matplotlib as mpl
-import seaborn as sns
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import get_named_colors_mapping
-from matplotlib.figure import Figure as Canvas
+from typing import TYPE_CHECKING, Any
 
 from reports.palette import LIGHT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 INK, MUTED, RULE, PAGE = "nlbench:ink", "nlbench:muted", "nlbench:rule", "nlbench:page"
 """Names of colours; what they stand for depends on the medium."""
@@ -34,7 +31,7 @@ STAND_INS = {INK: "#1d1d01", MUTED: "#1d1d02", RULE: "#1d1d03", PAGE: "#1d1d04"}
 PRINTED = {INK: "#1b1f24", MUTED: "#57606a", RULE: "#d5dae0", PAGE: "#ffffff"}
 """The colours of a light page."""
 
-STYLE: dict[Any, Any] = sns.axes_style("ticks") | {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "nlbench",
     "text.parse_math": False,
@@ -63,6 +60,8 @@ STYLE: dict[Any, Any] = sns.axes_style("ticks") | {
     "axes.labelcolor": INK,
     "text.color": INK,
 }
+
+"""Where it differs from Seaborn's."""
 
 SCALED = (
     "font.size",
@@ -108,7 +107,7 @@ class Figure:
     name: str
     caption: str
     alt: str
-    svg: str = ""
+    svg: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,6 +151,11 @@ def drawn_for(medium: Medium) -> Iterator[None]:
         _MEDIUM.reset(token)
 
 
+def is_for_page() -> bool:
+    """Whether what is drawn now becomes SVG inside a page."""
+    return _MEDIUM.get() is PAGE_MEDIUM
+
+
 def points(size: float) -> float:
     """The size of a line, a mark or type that has `size` on the page, in points."""
     return size * _MEDIUM.get().scale
@@ -169,8 +173,13 @@ def drawing(height: float) -> Iterator[Canvas]:
     `height` is that on the page, in inches. Text goes to the page as text, so whether Matplotlib's own font holds a
     label's letters does not matter there.
     """
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second, and most verbs draw nothing
+    import seaborn as sns  # noqa: PLC0415
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure as Canvas  # noqa: PLC0415
+
     medium = _MEDIUM.get()
-    with _named(medium.colours), mpl.rc_context(STYLE), warnings.catch_warnings():
+    with _named(medium.colours), mpl.rc_context(sns.axes_style("ticks") | STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         style: dict[Any, Any] = mpl.rcParams
         style.update({name: style[name] * medium.scale for name in SCALED})
@@ -182,6 +191,8 @@ def drawing(height: float) -> Iterator[Canvas]:
 @contextmanager
 def _named(colours: Mapping[str, str]) -> Iterator[None]:
     """Matplotlib knows `colours` by their names inside the block."""
+    from matplotlib.colors import get_named_colors_mapping  # noqa: PLC0415 - as above
+
     known = get_named_colors_mapping()
     for name, colour in colours.items():
         known[name] = colour
@@ -197,7 +208,7 @@ def finished(canvas: Canvas, ids: str, *, name: str, caption: str, alt: str) -> 
     keep = _MEDIUM.get().keep
     if keep is None:
         return Figure(name=name, caption=caption, alt=alt, svg=inlined(canvas, ids, alt))
-    figure = Figure(name=name, caption=caption, alt=alt)
+    figure = Figure(name=name, caption=caption, alt=alt, svg="")
     keep(canvas, figure)
     return figure
 
@@ -216,6 +227,8 @@ def inlined(canvas: Canvas, name: str, alt: str) -> str:
 
 def _svg(canvas: Canvas) -> str:
     """What `canvas.savefig` writes, in half the time: that draws all twice, the first time for the layout alone."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415 - as above
+
     target: Any = FigureCanvasSVG(canvas)
     canvas.set_dpi(DPI)
     layout = canvas.get_layout_engine()
