@@ -190,9 +190,12 @@ def _work(address: str, scale: int, settings: tuple[tuple[str, Scalar], ...]) ->
     """Work of one forward on so many positions, in multiply-adds of the kind that `pace` measures.
 
     Counted at two sizes, and `a n + b n^2` through both: image sets have a hundred sizes, of which each takes as long
-    to count as a small network takes to run. Of the published networks it is a third too much at most.
+    to count as a small network takes to run. Of the published networks it is a third too much at most. Attention is
+    counted written out, since the blocks of its fused twin take several times as long to count: up to half too much.
     """
     plugin, values = methods.method(address), dict(settings)
+    if values.get("backend") == "fused":
+        values["backend"] = "plain"
     try:
         small, large = (_per_position(lambda: plugin.build(scale, values), side) for side in COUNTED_SIDES)
     except Exception:  # noqa: BLE001 - a method that fails does so in its own process, as a row; here it counts as nothing
