@@ -156,6 +156,7 @@ def test_what_a_way_of_showing_does_not_need_is_hidden(opened: Open) -> None:
 
 def test_without_scripts_all_images_stand_in_a_list(opened: Open) -> None:
     page = opened(scripts=False)
-    page.locator("details.views summary").click()
+    page.locator("details.views summary").press("Enter")  # as in views_of
+    page.locator("details.views figure img").last.wait_for()
     assert page.locator("details.views figure img:visible").count() == 6
     assert page.locator("details.views select").count() == 0
