@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import methods
 from harness import progress
-from harness.estimate import CELL_OVERHEAD_S, COMPARE_S, _tile, estimates
+from harness.estimate import CELL_OVERHEAD_S, COMPARE_S, _tile, _work, estimates
 from harness.place import Place
 from harness.progress import Bars, Ledger, Lines, clock, listener, told
 from harness.records import Outcome, Status, Task
@@ -167,6 +168,13 @@ def test_a_time_is_told_as_people_say_it(seconds: float, told: str) -> None:
 )
 def test_a_task_is_told_in_a_few_words(kind: Any, spec: dict[str, Any], words: str) -> None:
     assert told(Task(kind=kind, key="k", spec=spec)) == words
+
+
+def test_a_fused_twin_counts_as_what_is_written_out() -> None:
+    """Which has a fraction of its operations, and they are all that takes time in counting."""
+    chosen = methods.method("nlsn").settings({"n_feats": 8, "n_resblocks": 1, "chunk_size": 8})
+    works = [_work("nlsn", 2, tuple(sorted({**chosen, "backend": each}.items()))) for each in ("fused", "plain")]
+    assert works[0](64**2) == works[1](64**2) > 0
 
 
 def seconds_of_nlsn(run: Run) -> dict[tuple[str, bool | None], float]:
