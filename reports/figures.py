@@ -108,8 +108,8 @@ def _trade(
     others = len(places) - len(best)
     with drawing(HEIGHT + LEGEND_ROW * legend_rows(best if others else {}, others)) as canvas:
         axes = canvas.subplots()
-        _scatter(axes, places, best, looks)
         axes.set(xlabel=what, ylabel="PSNR-Y [dB]", title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
+        _scatter(axes, places, best, looks)
         legend(canvas, {k: k for k in (best if others else place_names(axes, places))}, looks, others)
         told = [f"{k} {places[k][1]:.2f} dB at {places[k][0]:.3g}" for k in best]
         alt = f"PSNR-Y against {what}{against.where}: " + "; ".join([*told, *others_told(others)])
@@ -140,7 +140,10 @@ def _trade_caption(quality: Quality, against: _Against, *, joined: bool) -> str:
 def _scatter(
     axes: Axes, places: Mapping[str, tuple[float, float]], best: Collection[str], looks: Mapping[str, Look]
 ) -> None:
-    """A mark for each, small and grey where it is not among the `best`, and a dotted line along the front."""
+    """A mark for each, small and grey where it is not among the `best`, and a dotted line along the front.
+
+    Axes that have labels already: Seaborn would make all ticks to see whether it should write some.
+    """
     line = [places[label] for label in front(places)]
     if len(line) > 1:
         dotted: dict[str, Any] = {"color": MUTED, "linestyle": ":", "linewidth": points(1.2), "zorder": 1}

@@ -36,6 +36,8 @@ JITTER = 0.62
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 """Multiples of it, modulo 1, never come near each other: images next in order stand apart."""
 FEWEST_IMAGES = 2
+UNSEEN = "methods"
+"""A label for the time being: Seaborn would make all ticks to see whether it should write one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,11 +71,12 @@ def _differences(
     best = list(networks[:MOST_ROWS])
     with drawing(FRAME + ROW * len(best)) as canvas:
         axes = canvas.subplots()
+        over = "Gain over bicubic" if reference == quality.baseline else f"Against {squeezed(reference, LONGEST_HEAD)}"
+        axes.set(xlabel=f"{over} [dB]", ylabel=UNSEEN, title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
         _points(axes, quality.images[best].sub(quality.images[reference], axis="index"), looks)
         words = [_mean(axes, row, label, quality, reference, looks) for row, label in enumerate(best)]
         _rows(axes, [squeezed(label, LONGEST_HEAD) for label in best])
-        over = "Gain over bicubic" if reference == quality.baseline else f"Against {squeezed(reference, LONGEST_HEAD)}"
-        axes.set(xlabel=f"{over} [dB]", ylabel="", title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
+        axes.set_ylabel("")
         alt = f"{over} in PSNR-Y by image, {quality.title}; means: " + "; ".join(words)
         caption = _differences_caption(quality) + crowd_told(len(best), len(networks), "best", "drawn")
         return finished(canvas, name, name=quality_name(quality, "by image"), caption=caption, alt=alt)

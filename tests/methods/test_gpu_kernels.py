@@ -118,26 +118,26 @@ def plainly(tokens: Tokens, routing: Routing) -> Tensor:
 
 
 def results(
-    attention: Callable[[Tokens, Routing], Tensor], case: Case, kind: torch.dtype | None = None
+    attention: Callable[[Tokens, Routing], Tensor], case: Case, device: str, kind: torch.dtype | None = None
 ) -> list[tuple[str, Tensor]]:
-    """Output and gradients of `attention`, by name; with inputs in `kind`, if there is one."""
+    """Output and gradients of `attention` on `device`, by name; with inputs in `kind`, if there is one."""
     tokens, routing, gradient = drawn(case)
-    inputs = Tokens(*(x if x is None else x.to(kind or x.dtype).requires_grad_() for x in tokens))
-    out = attention(inputs, routing)
+    inputs = Tokens(*(x if x is None else x.to(device, kind or x.dtype).requires_grad_() for x in tokens))
+    out = attention(inputs, Routing(*(x.to(device) for x in routing)))
     named = {name: x for name, x in inputs._asdict().items() if x is not None}
-    gradients = torch.autograd.grad(out, list(named.values()), gradient.to(out.dtype))
+    gradients = torch.autograd.grad(out, list(named.values()), gradient.to(out))
     assert [x.dtype for x in gradients] == [x.dtype for x in named.values()]
     return [("output", out.detach()), *zip(named, gradients, strict=True)]
 
 
-def check_agreement(case: Case) -> None:
+def check_agreement(case: Case, device: str = "cpu") -> None:
     """No further from judge and twin in float64 than twice what the plain form is in the precision of the values."""
     kind = case.kinds[1]
-    ours, plain = results(windowed_attention_on_gpu, case), results(plainly, case)
+    ours, plain = results(windowed_attention_on_gpu, case, device), results(plainly, case, device)
     assert ours[0][1].dtype == kind
     for exactly in (plainly, windowed_attention):
         for (name, found), (_, coarse), (_, exact) in zip(
-            ours, plain, results(exactly, case, torch.float64), strict=True
+            ours, plain, results(exactly, case, device, torch.float64), strict=True
         ):
             allowed = 2 * (coarse.double() - exact).abs().max() + ROUNDING * exact.abs().max()
             error = (found.double() - exact).abs().max()
@@ -171,6 +171,15 @@ def test_nothing_overflows_where_all_logits_are_small_or_large(
 ) -> None:
     """Seats that only fill a block have the logit zero, which must not count beside such."""
     interpreted(Case(1, 2, 21, 5, (6, 5), learned=True, level=level))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kinds", [(torch.float32,) * 3, (torch.bfloat16,) * 3, (torch.float16,) * 3, AUTOCAST])
+@pytest.mark.parametrize("learned", [False, True], ids=["dot", "learned"])
+@pytest.mark.parametrize("shape", [*SHAPES.values(), (2, 4, 2000, 144, (64, 256)), (1, 1, 3000, 384, (128, 128))])
+def test_a_gpu_computes_the_same(shape: Any, learned: bool, kinds: tuple[torch.dtype, ...]) -> None:
+    """As the interpreter, and at released sizes."""
+    check_agreement(Case(*shape, learned, kinds), "cuda")
 
 
 @needs_triton
