@@ -323,6 +323,10 @@ def main() -> None:
     parser.add_argument("--backward", action="store_true", help="with the gradients of the maps")
     parser.add_argument("--to", type=Path, help="files NAME.json and NAME.md for the figures")
     asked = parser.parse_args()
+    if asked.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {asked.device}: PyTorch sees no GPU here, only cpu")
+    if asked.precision == "tf32" and asked.device == "cpu":
+        parser.error("--precision tf32 needs an NVIDIA GPU: fp32, bf16 or fp16 on cpu")
     how = How(**{field.name: getattr(asked, field.name) for field in dataclasses.fields(How)})
     with concurrent.futures.ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
         each = [
