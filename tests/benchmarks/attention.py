@@ -7,8 +7,8 @@ A core is an attention without its convolutions, whose maps are given (`tests.be
 All of one kind run in turn in a process of their own, on the same maps and with the same draws; a speed-up is the
 median of the ratios of neighbours in time, with its 95 % bootstrap interval. Memory is the peak of live tensors that a
 call makes, its result included; on a GPU, what its allocator says. The roof is the least time that the machine allows
-(`harness.ceilings`), for the multiply-adds of the attention written out, backward as well with `--backward`, or for
-reading maps and writing results once. The error is the largest difference from the yardstick in float32 as a part of
+(`harness.ceilings`), for the multiply-adds of the attention written out or for reading maps and writing results once,
+three times that with `--backward`. The error is the largest difference from the yardstick in float32 as a part of
 its largest entry, of the result and, with `--backward`, of the gradients of the maps.
 
 On a GPU, FlexAttention runs beside ours (`tests.benchmarks.flex`). A contender that fails is told and left out.
@@ -60,6 +60,8 @@ WAYS: Mapping[str, tuple[str, ...]] = {
 SETTINGS: Mapping[str, Mapping[str, Any]] = {"dnlf": {"fuse": "add"}}
 """DNLF's fusion is convolutions: it is left out like all others."""
 YARDSTICK, FLEX = "released", "flex"
+PASSES = 3
+"""Forwards that one with its gradients is worth at least: each product has two for the gradients of its factors."""
 
 Call = Callable[[], tuple[Tensor, ...]]
 
@@ -158,11 +160,15 @@ class Cores:
 
     def roof_s(self) -> float:
         """The least seconds in which this machine could do what the attention says."""
+        twin = copy.copy(self)
+        twin.module = copy.deepcopy(self.module).requires_grad_(requires_grad=False)
+        twin.how = dataclasses.replace(self.how, backward=False)
         with FlopCounterMode(display=False) as counter:
-            results = self.call(WAYS[self.kind][0])()
+            results = twin.call(WAYS[self.kind][0])()
         most = ceilings(self.how.device, self.how.precision)
-        moved = sum(t.nbytes for t in (self.x, *self.maps, *results))
-        macs = counter.get_total_flops() / FLOPS_PER_MAC
+        passes = PASSES if self.how.backward else 1
+        moved = passes * sum(t.nbytes for t in (self.x, *self.maps, *results))
+        macs = passes * counter.get_total_flops() / FLOPS_PER_MAC
         return max(macs / most["ceiling_macs_per_s"], moved / most["ceiling_bytes_per_s"])
 
     def _codes(self) -> Tensor:
