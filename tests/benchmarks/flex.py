@@ -20,15 +20,15 @@ from methods.parts.assign import Layout
 from methods.parts.routing import Routing, route, seated
 from methods.parts.score import keys
 
-FEWEST_CHUNKS = 3
-"""A mask cannot say that a key counts twice, as on a shorter ring."""
+WINDOW = 3
+"""Chunks that a chunk attends to. On a ring of fewer a key counts twice, which no mask can say."""
 
 
 def core(module: BucketedAttention, x: Tensor) -> Tensor:
     """`[b l e]`: what `module` adds to `x [b c h w]`, not yet scaled, from the maps of its convolutions.
 
     Raises:
-        ValueError: there are fewer than `FEWEST_CHUNKS` chunks.
+        ValueError: there are fewer than `WINDOW` chunks.
     """
     recipe, layers = module.recipe, module.layers
     match, value = tokens(module.conv_match(x)), tokens(layers["conv_assembly"](x))
@@ -41,7 +41,7 @@ def core(module: BucketedAttention, x: Tensor) -> Tensor:
 def windowed(match: Tensor, value: Tensor, bias: Tensor | None, routing: Routing) -> Tensor:
     """`[b l e]`: every token attends to its windows in all rounds of `routing`; tokens are `[b l ..]`."""
     chunks, chunk = routing.seats.shape[2:]
-    if chunks < FEWEST_CHUNKS:
+    if chunks < WINDOW:
         raise ValueError(f"a ring of {chunks} chunks is no mask: ask for maps of more than {2 * chunk} positions")
     query, key, values = (seated(x, routing).flatten(2, 3) for x in (match, keys(match).to(match), value))
     learned = None if bias is None else seated(bias, routing).flatten(2, 3)
@@ -61,7 +61,7 @@ def window_mask(chunks: int, chunk: int, device: str) -> BlockMask:
     """Which seats a seat attends to: those of its own, the previous and the next of so many chunks on a ring."""
 
     def inside(_b: Tensor, _r: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return (j // chunk - i // chunk + 1) % chunks < FEWEST_CHUNKS
+        return (j // chunk - i // chunk + 1) % chunks < WINDOW
 
     seats = chunks * chunk
     return create_block_mask(inside, None, None, seats, seats, device=device)
