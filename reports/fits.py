@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -64,22 +65,22 @@ class Scatter:
 
 def fitted(n: Floats, cost: Floats) -> Fits:
     """Of each row of `cost [rows sizes]`; too few sizes for a constant give the straight line on logarithms."""
-    return offset_fits(n, cost) if len(n) >= FEWEST_FOR_CONSTANT else _power_fits(n, cost)
+    return _offset_fits(n, cost) if len(n) >= FEWEST_FOR_CONSTANT else _power_fits(n, cost)
 
 
-def offset_fits(n: Floats, cost: Floats) -> Fits:
+def _offset_fits(n: Floats, cost: Floats) -> Fits:
     """For each row of `cost [rows sizes]` the `a + b n^p`, `a >= 0`, `b >= 0`, of the least relative error.
 
     Divided by the cost the model reads `1 = a u + b u g` with `u = 1 / cost`, `g = n^p`: linear in a and b for each p,
     so that all p and all rows are solved at once from sums over sizes; `BLOCK` rows at a time stay in a fast cache.
     """
     g = (n / n[-1]) ** EXPONENTS[:, None]
-    blocks = [_offset_fits(g, 1.0 / cost[start : start + BLOCK]) for start in range(0, len(cost), BLOCK)]
+    blocks = [_offset_block(g, 1.0 / cost[start : start + BLOCK]) for start in range(0, len(cost), BLOCK)]
     constant, factor, exponent = (np.concatenate(each) for each in zip(*blocks, strict=True))
     return Fits(constant=constant, factor=factor, exponent=exponent, last=float(n[-1]))
 
 
-def _offset_fits(g: Floats, u: Floats) -> tuple[Floats, Floats, Floats]:
+def _offset_block(g: Floats, u: Floats) -> tuple[Floats, Floats, Floats]:
     """Constant, factor and exponent `[rows]` of the least error among the `g [exponents sizes]`.
 
     Where a and b solve their equations, both or the one that is not held at zero, the error is the number of sizes less
@@ -110,12 +111,27 @@ def power_fit(n: Floats, cost: Floats) -> tuple[float, Interval | None]:
     return float(slope), Interval(low=float(slope) - reach, high=float(slope) + reach)
 
 
-def offset_fit(n: Floats, samples: Sequence[Floats], scatter: Scatter | None = None) -> tuple[float, Interval]:
-    """Exponent of `a + b n^p` through the medians of `samples` at each n, with its interval; see `redrawn`."""
-    medians = np.array([[float(np.median(each)) for each in samples]])
-    spread = scatter_of(n, medians[0]) if scatter is None else scatter
-    exponents = offset_fits(n, redrawn(samples, spread)).exponent
-    return float(offset_fits(n, medians).exponent[0]), percentile_interval(exponents)
+class Timed(NamedTuple):
+    """The exponent of figures that have noise, with its interval, and the curves through them and what might have been.
+
+    `drawn [draws sizes]` is what might have come out instead, see `redrawn`, and `drawn_fits` the curves through that.
+    """
+
+    exponent: float
+    interval: Interval | None
+    fits: Fits
+    drawn: Floats
+    drawn_fits: Fits
+
+
+def timed_fit(n: Floats, cost: Floats, samples: Sequence[Floats], scatter: Scatter, name: str = "") -> Timed:
+    """The fit of `cost`, the medians of `samples` at each n: with a constant part, unless there are too few sizes."""
+    drawn = redrawn(samples, scatter, name)
+    fits, drawn_fits = fitted(n, cost[None]), fitted(n, drawn)
+    exponent, interval = power_fit(n, cost)
+    if len(n) >= FEWEST_FOR_CONSTANT:
+        exponent, interval = float(fits.exponent[0]), percentile_interval(drawn_fits.exponent)
+    return Timed(exponent, interval, fits, drawn, drawn_fits)
 
 
 def scatter_of(n: Floats, medians: Floats) -> Scatter:

@@ -12,9 +12,9 @@ import statistics
 import numpy as np
 
 from reports.cost import Cost
-from reports.fits import FEWEST_FOR_CONSTANT, Fits, Scatter, fitted, pooled, power_fit, redrawn, scatter_of, widened
+from reports.fits import Fits, Scatter, fitted, pooled, power_fit, scatter_of, timed_fit, widened
 from reports.frames import positions
-from reports.stats import Floats, Interval, percentile_interval
+from reports.stats import Floats, Interval
 from reports.tables import PERCENT, TIMES, Column, Entry, Row, Table, bounds, fixed, make_table, missing, number
 
 WIDEST_INTERVAL = 0.5
@@ -112,23 +112,9 @@ def _counted(label: str, quantity: str, n: Floats, values: Floats) -> Growth:
 
 def _timed(cost: Cost, label: str, n: Floats, values: Floats, together: Scatter | None) -> Growth:
     scatter = widened(scatter_of(n, values), together or scatter_of(n, values))
-    drawn = redrawn([_samples(cost, label, int(each)) for each in n], scatter, label)
-    fits, drawn_fits = fitted(n, values[None]), fitted(n, drawn)
-    exponent, interval = power_fit(n, values)
-    if len(n) >= FEWEST_FOR_CONSTANT:
-        exponent, interval = float(fits.exponent[0]), percentile_interval(drawn_fits.exponent)
-    return Growth(
-        label=label,
-        quantity=TIME,
-        n=n,
-        cost=values,
-        exponent=exponent,
-        interval=interval,
-        last=local_exponent(n, values),
-        fits=fits,
-        drawn=drawn,
-        drawn_fits=drawn_fits,
-    )
+    timed = timed_fit(n, values, [_samples(cost, label, int(each)) for each in n], scatter, label)
+    last = local_exponent(n, values)
+    return Growth(label=label, quantity=TIME, n=n, cost=values, last=last, **timed._asdict())
 
 
 def _timing_scatter(cost: Cost, label: str) -> Scatter:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reports.fits import fitted, redrawn, scatter_of
+from reports.fits import Scatter, Timed, fitted, scatter_of, timed_fit
 from reports.scaling import TIME, Growth
 from reports.stats import Floats
 
@@ -14,12 +14,14 @@ def counted(n: Floats, cost: Floats, label: str = "method", quantity: str = "att
     return Growth(label=label, quantity=quantity, n=n, cost=cost, exponent=1.0, interval=None, last=1.0, fits=fits)
 
 
+def fit(n: Floats, samples: Sequence[Floats], scatter: Scatter | None = None, label: str = "method") -> Timed:
+    medians = np.array([np.median(each) for each in samples])
+    return timed_fit(n, medians, samples, scatter or scatter_of(n, medians), label)
+
+
 def timed(n: Floats, samples: Sequence[Floats], label: str = "method") -> Growth:
     medians = np.array([np.median(each) for each in samples])
-    drawn = redrawn(samples, scatter_of(n, medians), label)
-    fits = fitted(n, medians[None])
-    held = {"drawn": drawn, "fits": fits, "drawn_fits": fitted(n, drawn)}
-    return Growth(label=label, quantity=TIME, n=n, cost=medians, exponent=1.0, interval=None, last=1.0, **held)
+    return Growth(label=label, quantity=TIME, n=n, cost=medians, last=1.0, **fit(n, samples, label=label)._asdict())
 
 
 def noisy(truth: Floats, seed: int, by_size: float, within: float = 0.02, count: int = 15) -> list[Floats]:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from reports.fits import BLOCK, Scatter, fitted, offset_fit, pooled, redrawn, scatter_of, widened
-from tests.reports.grown import noisy
+from reports.fits import BLOCK, Scatter, fitted, pooled, redrawn, scatter_of, widened
+from tests.reports.grown import fit, noisy
 
 SIDES = np.array([32.0, 40.0, 48.0, 64.0, 80.0, 96.0, 128.0])
 N = SIDES**2
@@ -78,14 +78,14 @@ def test_methods_are_redrawn_independently() -> None:
 @pytest.mark.parametrize("slope", [1.0, 2.0])
 def test_an_exponent_lies_in_its_interval_though_whole_sizes_were_slowed(slope: float, by_size: float) -> None:
     truth = 5e-4 + 1e-9 * N**slope * N[-1] ** (2.0 - slope)
-    intervals = [offset_fit(N, noisy(truth, seed, by_size))[1] for seed in range(TRIALS)]
+    intervals = [fit(N, noisy(truth, seed, by_size)).interval for seed in range(TRIALS)]
     held = sum(interval.low - 0.005 <= slope <= interval.high + 0.005 for interval in intervals)
     assert held >= 0.9 * TRIALS
 
 
 def test_samples_alone_would_have_been_too_certain() -> None:
     truth = 5e-4 + 1e-6 * N
-    intervals = [offset_fit(N, noisy(truth, seed, 0.05), Scatter())[1] for seed in range(TRIALS)]
+    intervals = [fit(N, noisy(truth, seed, 0.05), Scatter()).interval for seed in range(TRIALS)]
     assert sum(interval.holds(1.0) for interval in intervals) < 0.6 * TRIALS
 
 
@@ -95,7 +95,7 @@ def test_linear_is_never_called_logarithmic_nor_quadratic_linear(constant: float
     for seed in range(TRIALS // 2):
         for slope in (1.0, 2.0):
             truth = constant + 1e-9 * N**slope * N[-1] ** (2.0 - slope)
-            _, interval = offset_fit(N, noisy(truth, seed, 0.03))
+            interval = fit(N, noisy(truth, seed, 0.03)).interval
             decided = interval.high - interval.low <= 0.5
             assert not (decided and interval.high < slope - 0.3), (seed, slope, interval)
             assert not (decided and interval.low > slope + 0.3), (seed, slope, interval)

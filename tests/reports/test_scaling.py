@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from reports.cost import costs
-from reports.fits import offset_fit, power_fit
+from reports.fits import power_fit
 from reports.frames import Frames
 from reports.scaling import attending, growth, growths, local_exponent, scaling_table
 from reports.tables import TIMES
+from tests.reports.grown import fit
 from tests.stores import BICUBIC, EDSR
 
 Make = Callable[..., Frames]
@@ -38,7 +39,7 @@ def test_a_noisy_slope_lies_in_its_interval_about_as_often_as_said(slope: float)
 def test_a_constant_part_is_not_taken_for_a_small_exponent(constant: float, slope: float) -> None:
     rng = np.random.default_rng(0)
     samples = [(constant + 1e-6 * n**slope) * rng.normal(1.0, 0.005, 40) for n in N]
-    exponent, interval = offset_fit(N, samples)
+    exponent, interval, *_ = fit(N, samples)
     assert exponent == pytest.approx(slope, abs=0.08)
     assert interval.low - 0.05 <= slope <= interval.high + 0.05
     assert interval.low <= exponent <= interval.high
@@ -47,7 +48,7 @@ def test_a_constant_part_is_not_taken_for_a_small_exponent(constant: float, slop
 def test_the_line_on_logarithms_would_have_been_misled() -> None:
     cost = 5e-2 + 1e-6 * N**1.5
     assert power_fit(N, cost)[0] < 1.0
-    assert offset_fit(N, [np.full(5, value) for value in cost])[0] == pytest.approx(1.5, abs=0.011)
+    assert fit(N, [np.full(5, value) for value in cost]).exponent == pytest.approx(1.5, abs=0.011)
 
 
 def test_two_sizes_give_a_slope_without_interval() -> None:
