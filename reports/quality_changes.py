@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.records import METRICS
 from reports.changes import Change, Word
+from reports.counterparts import Network, became, counterparts, network
 from reports.frames import Frames
 from reports.quality import SCORES, qualities
 from reports.significance import crossed_interval, estimate
@@ -24,29 +25,33 @@ GONE = "not scored under this protocol any more"
 
 
 class Place(NamedTuple):
-    """What a score is of: the metric, the network, the test set and how it was asked."""
+    """What a score is of: the metric, the identity of the network, the test set and how it was asked."""
 
     metric: str
-    label: str
+    network: str
     comparable: str
     dataset: str
     scale: int
 
 
 class Scores(NamedTuple):
-    """The method's name, where it was scored in words, which weights, and scores by image (rows) and training seed."""
+    """The network, where it was scored in words, which weights, and scores by image (rows) and training seed."""
 
-    name: str
+    network: Network
     where: str
     weights: frozenset[str]
     table: pd.DataFrame
 
 
 def quality_changes(before: Iterable[Frames], after: Iterable[Frames]) -> Iterator[Change]:
-    """Of every score of `before`; one that `after` has not under the same protocol is gone."""
-    later = _scores(after)
-    for place, old in _scores(before).items():
-        new = later.get(place)
+    """Of every score of `before`; one that `after` has not under the same protocol is gone.
+
+    Networks are those that `reports.counterparts` finds; a change tells in what its network became another.
+    """
+    was, later = _scores(before), _scores(after)
+    same = counterparts(*({place.network: scores.network for place, scores in side.items()} for side in (was, later)))
+    for place, old in was.items():
+        new = later.get(place._replace(network=same.get(place.network, "")))
         pairs = _pairs(old.table, new.table) if new else np.zeros((0, 0))
         yield _of_images(place, old, new, pairs) if new and pairs.size else _gone(place, old)
 
@@ -57,19 +62,24 @@ def _scores(runs: Iterable[Frames]) -> dict[Place, Scores]:
 
 
 def _of_run(frames: Frames) -> Iterator[tuple[Place, Scores]]:
-    records, titles = frames.measured(*SCORES), {(q.comparable, q.dataset, q.scale): q.title for q in qualities(frames)}
+    titles = {(q.comparable, q.dataset, q.scale): q.title for q in qualities(frames)}
+    cells = frames.tasks.drop_duplicates("cell_id")
+    known = map(network, cells["label"], cells["cell_spec"])
+    told = dict(zip(cells["cell_id"], known, strict=True))
+    networks = {each.identity: each for each in told.values()}
     weights = frames.tasks.drop_duplicates("attempt_id").set_index("attempt_id")["weights"]
-    by_place = [*Place._fields, "method"]
-    wide = records.pivot_table(index=[*by_place, "image"], columns="seed", values="value", aggfunc="mean")
-    tables = _tables(wide)
-    used = records.assign(weights=records["attempt_id"].map(weights).fillna("")).groupby(by_place, sort=False)[
-        "weights"
-    ]
-    found: Any = used.unique().items()
+    records = frames.measured(*SCORES)
+    records = records.assign(
+        network=records["cell_id"].map({cell: each.identity for cell, each in told.items()}),
+        weights=records["attempt_id"].map(weights).fillna(""),
+    )
+    by_place = list(Place._fields)
+    tables = _tables(records.pivot_table(index=[*by_place, "image"], columns="seed", values="value", aggfunc="mean"))
+    found: Any = records.groupby(by_place, sort=False)["weights"].unique().items()
     for key, own in found:
-        place, name = Place(*key[:-1]), str(key[-1])
+        place = Place(*key)
         where = titles[place.comparable, place.dataset, place.scale]
-        yield place, Scores(name, where, frozenset(own), tables[key])
+        yield place, Scores(networks[place.network], where, frozenset(own), tables[key])
 
 
 def _tables(wide: pd.DataFrame) -> dict[Any, pd.DataFrame]:
@@ -105,9 +115,10 @@ def _of_images(place: Place, old: Scores, new: Scores, differences: Floats) -> C
     return _change(
         place,
         old,
+        where=", ".join(filter(None, [old.where, became(old.network, new.network)])),
         after=_mean(new),
         difference=f"{signed(mean, digits)} {metric.unit}".rstrip(),
-        interval=bounds(within, digits=digits) + (", one training each" if single else ""),
+        interval=", ".join(filter(None, [bounds(within, digits=digits), "one training each" if single else ""])),
         floor=f"{fixed(least * (OF_ONE_TRAINING if single else 1.0), digits)} {metric.unit}".rstrip(),
         loss=loss,
         word=word,
@@ -138,13 +149,12 @@ def _gone(place: Place, old: Scores) -> Change:
 
 def _change(place: Place, old: Scores, **found: Any) -> Change:
     told: dict[str, Any] = {
-        "method": place.label,
-        "name": old.name,
-        "where": old.where,
+        "method": old.network.label,
+        "name": str(old.network.known["method"]),
         "at": place.dataset,
         "scale": place.scale,
     }
-    return Change(rule="quality", quantity=place.metric, before=_mean(old), **told, **found)
+    return Change(rule="quality", quantity=place.metric, before=_mean(old), **({"where": old.where} | told | found))
 
 
 def _mean(scores: Scores) -> float:

@@ -14,9 +14,11 @@ from reports.compare import exact_changes
 from reports.frames import Frames, load
 from reports.quality_changes import quality_changes
 from reports.time_changes import not_compared, time_changes
+from tests.reports import races
 from tests.reports.races import SIZES, frames_of
-from tests.stores import Plan, add_run
+from tests.stores import NLSN, Plan, add_run
 
+ALONE = "Attention alone, inference, batch 1, precision fp32"
 KEY = Key('nlsn {"n_hashes":1}', "network x2 inference fp32 batch 1", "48x48")
 
 
@@ -36,7 +38,7 @@ def test_a_slow_down_of_15_percent_is_worse_at_every_size(tmp_path: Path) -> Non
     words = {(each.method, each.word) for each in found}
     assert words == {("NLSN", "worse"), ("NLN plain", "within noise")}
     assert [each.where for each in found if each.method == "NLSN"] == [
-        f"Attention alone, inference, batch 1, precision fp32, {size}, over NLN plain" for size in SIZES
+        f"{ALONE}, {size}, over NLN plain" for size in SIZES
     ]
     for each in found:
         if each.method == "NLSN":
@@ -78,11 +80,53 @@ def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
 
 def test_why_nothing_was_compared_is_told_where_both_raced(tmp_path: Path) -> None:
     alone, networks = frames_of(tmp_path / "a"), frames_of(tmp_path / "b", scale=2)
-    assert not_compared([alone], [networks]) == [
-        "Times are not compared: nothing was raced in the same way on both sides."
-    ]
+    (remark,) = not_compared([alone], [networks])
+    assert remark == f"Times are not compared: nothing was raced as in the first side's {ALONE}."
+    untimed = dataclasses.replace(alone, records=alone.records.iloc[:0])
+    assert not_compared([alone], [untimed]) == ["Times are not compared: nothing was timed on the second side."]
+    assert not_compared([untimed], [alone]) == []
     assert not_compared([alone], [alone]) == []
     assert not_compared([alone], []) == []
+
+
+def test_what_fails_now_is_gone_with_its_reason(tmp_path: Path) -> None:
+    found = times(tmp_path, failing="k-hash")
+    words = {(each.method, each.at): each.word for each in found}
+    assert {place for place, word in words.items() if word == "gone"} == {("NLSN", SIZES[-1])}
+    (lost,) = (each for each in found if each.word == "gone")
+    assert lost.difference == "would take 5.4 GB, 4.0 GB are free"
+    assert len(found) == 2 * len(SIZES)
+
+
+def test_a_contender_that_was_left_out_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = frames_of(tmp_path / "a", seed=0)
+    monkeypatch.setattr(races, "KEYS", {"z-dense": races.KEYS["z-dense"]})
+    words = {(each.method, each.word) for each in changes(before, frames_of(tmp_path / "b", seed=1))}
+    assert words == {("NLSN", "gone"), ("NLN plain", "within noise")}
+
+
+@pytest.mark.parametrize("lacking", ["before", "after"])
+def test_seconds_are_compared_with_seconds_where_one_side_has_no_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    full = frames_of(tmp_path / "a", seed=0, passes=5)
+    monkeypatch.setattr(races, "KEYS", {"k-hash": races.KEYS["k-hash"]})
+    alone = frames_of(tmp_path / "b", seed=1, passes=5)
+    sides = {"before": (alone, full), "after": (full, alone)}[lacking]
+    own = [each for each in changes(*sides) if each.method == "NLSN"]
+    assert {each.word for each in own} == {"within noise"}
+    assert not any("over" in each.where for each in own)
+
+
+def test_ratios_to_another_reference_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = frames_of(tmp_path / "a", seed=0, passes=5)
+    other = ("NLN plain", {**races.DENSE, "reduction": 4})
+    monkeypatch.setattr(races, "KEYS", races.KEYS | {"z-dense": other})
+    after = frames_of(tmp_path / "b", seed=1, passes=5, slower={"z-dense": 0.3})
+    found = changes(before, after)
+    own = [each for each in found if each.method == "NLSN"]
+    assert {each.word for each in own} == {"within noise"}
+    assert all(each.where.endswith("reduction None → 4") for each in found if each.method == "NLN plain")
 
 
 def scored(folder: Path, name: str, **plan: object) -> Frames:
@@ -143,6 +187,26 @@ def test_a_loss_that_training_seeds_explain_is_within_noise(tmp_path: Path) -> N
     records.loc[psnr, "value"] = before.records.loc[psnr, "value"] - 0.1
     found = [*changes(before, dataclasses.replace(before, records=records))]
     assert {each.word for each in found if each.quantity == "psnr_y"} == {"worse"}
+
+
+def scored_as(folder: Path, name: str, *networks: tuple[str, int]) -> Frames:
+    """NLSN with some labels and numbers of rounds."""
+    return scored(
+        folder, name, variants=[dataclasses.replace(NLSN, label=k, settings={"n_hashes": n}) for k, n in networks]
+    )
+
+
+def test_a_network_is_followed_though_a_second_one_made_its_label_longer(tmp_path: Path) -> None:
+    before = scored_as(tmp_path, "a", ("NLSN", 2))
+    after = scored_as(tmp_path, "b", ("NLSN n_hashes 1", 1), ("NLSN n_hashes 2", 2))
+    assert {(each.method, each.word) for each in changes(before, after)} == {("NLSN", "within noise")}
+
+
+def test_another_network_of_the_same_label_is_told(tmp_path: Path) -> None:
+    found = changes(scored_as(tmp_path, "a", ("NLSN", 2)), scored_as(tmp_path, "b", ("NLSN", 1)))
+    assert found
+    assert all(each.where.endswith(", n_hashes 2 → 1") for each in found)
+    assert not any(each.interval.startswith(",") for each in found)
 
 
 def of_other_weights(frames: Frames, loss: float, weights: object) -> list[Change]:
