@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 import methods
 from harness.answers import Asked, asked_by
 from harness.grid_tables import Scalar, height_width
-from harness.inference import CHOP_OVERLAP
+from harness.inference import quadrant
 from harness.isolate import Worker, WorkerDiedError
 from harness.plan import PlannedCell, data_names, image_set
 from harness.profile import cost
@@ -213,7 +213,7 @@ def _per_position(build: Callable[[], nn.Module], side: int) -> float:
 def _tile(height: int, width: int, tiling: str) -> tuple[str, int]:
     """The size that attention sees under `tiling`, and how many such parts make the image."""
     if tiling == "chop":
-        return f"{height // 2 + CHOP_OVERLAP}x{width // 2 + CHOP_OVERLAP}", 4
+        return "{}x{}".format(*quadrant(height, width)), 4
     if tiling == "whole":
         return f"{height}x{width}", 1
     side, _, overlap = tiling.removeprefix("tile:").partition("+")

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from datasets.resize import Image
 
-CHOP_OVERLAP = 10
-CHOP_LIMIT = 120_000
+CHOP_OVERLAP, CHOP_MULTIPLES, CHOP_LIMIT = 10, (4, 8), 120_000
+CHOP = "quadrants 10 pixels too large, then up to the next multiple of 4 rows and 8 columns; again from 120,000 pixels"
+"""What a protocol says of it, so that scores of quadrants that were cut otherwise are no column of the same table."""
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Of what is computed in each precision."""
@@ -67,6 +68,11 @@ def tiled(forward: Forward, x: Tensor, scale: int, tiling: str) -> Tensor:
     size, _, overlap = tiling.removeprefix("tile:").partition("+")
     rows, columns = (list(_tiles(side, int(size), int(overlap or 0))) for side in x.shape[-2:])
     return _assembled(forward, x, scale, rows, columns)
+
+
+def tiling_told(tiling: str) -> dict[str, str]:
+    """What a protocol says of a tiling besides its name."""
+    return {"chop": CHOP} if tiling == "chop" else {}
 
 
 def ensembled(forward: Forward, x: Tensor) -> Tensor:
@@ -142,17 +148,30 @@ def _tensor_cores(*, allowed: bool) -> Iterator[None]:
         products.allow_tf32, convolutions.allow_tf32 = before
 
 
+def quadrant(height: int, width: int) -> tuple[int, int]:
+    """Height and width of a quadrant of the released `--chop`.
+
+    Half of the image and 10 pixels, and then up to the next multiple of 4 rows and 8 columns, which is always further:
+    so it is in the released code of NLSN, ENLCN and LCoAN. An image that is smaller is its own quadrant.
+    """
+    reach = (side // 2 + CHOP_OVERLAP for side in (height, width))
+    upwards = (each + multiple - each % multiple for each, multiple in zip(reach, CHOP_MULTIPLES, strict=True))
+    rows, columns = (min(side, each) for side, each in zip((height, width), upwards, strict=True))
+    return rows, columns
+
+
 def _chopped(forward: Forward, x: Tensor, scale: int) -> Tensor:
-    """The released `--chop`: quadrants with 10 pixels of overlap, cut again while they exceed 120,000 pixels."""
-    rows, columns = (list(_halves(side)) for side in x.shape[-2:])
-    quadrant = (rows[0].stop - rows[0].start) * (columns[0].stop - columns[0].start)
-    inner: Forward = forward if quadrant <= CHOP_LIMIT else lambda part: _chopped(forward, part, scale)
+    """The released `--chop`: overlapping quadrants, cut again while they have 120,000 pixels or more."""
+    sides = x.shape[-2:]
+    reach = quadrant(*sides)
+    rows, columns = (list(_halves(side, each)) for side, each in zip(sides, reach, strict=True))
+    small = reach[0] * reach[1] < CHOP_LIMIT
+    inner: Forward = forward if small else lambda part: _chopped(forward, part, scale)
     return _assembled(inner, x, scale, rows, columns)
 
 
-def _halves(side: int) -> Iterator[_Span]:
+def _halves(side: int, reach: int) -> Iterator[_Span]:
     half = side // 2
-    reach = min(side, half + CHOP_OVERLAP)
     yield _Span(0, reach, 0, half)
     yield _Span(side - reach, side, half, side)
 

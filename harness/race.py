@@ -15,6 +15,7 @@ from harness.calls import COUNTED, call_of, counted
 from harness.ceilings import ceilings
 from harness.contenders import CONTROL, IMAGE, IMAGES, Contender, Runner, control, runner
 from harness.execution import NAMES, Call, Execution, forget_compiled, graph_breaks
+from harness.inference import tiling_told
 from harness.profile.bypass import bypassed
 from harness.profile.clock import clock_s, first_call, hook_s, stopwatch_of
 from harness.profile.kernels import kernel_s
@@ -45,6 +46,7 @@ def protocol(spec: Mapping[str, Any], device: str, threads: int) -> dict[str, An
         "input": INPUTS[spec["scope"]],
         "counted": COUNTED,
         **{name: spec[name] for name in (*WAY, *TIMED)},
+        **tiling_told(spec["tiling"]),
         "device": torch.device(device).type,
         "threads": threads,
         "tf32": spec["precision"] == "tf32",

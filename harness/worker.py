@@ -26,6 +26,7 @@ from harness.endings import blocked, status_of, told
 from harness.evaluate import evaluate
 from harness.grid_tables import Scalar
 from harness.harm import UPPER, WINDOW, harms
+from harness.inference import tiling_told
 from harness.isolate import Stop
 from harness.networks import built
 from harness.plan import PlannedCell, image_set
@@ -222,6 +223,7 @@ class _Work:
     def _asked(self, task: Task) -> dict[str, Any]:
         """That part of a protocol which the grid decides."""
         how = {name: task.spec[name] for name in ASKED if name in task.spec}
+        how |= tiling_told(str(task.spec.get("tiling")))
         return how | {"scale": self.job.cell.scale, "tf32": task.spec["precision"] == "tf32"}
 
     def _profile(self, task: Task) -> dict[str, Any]:

@@ -100,13 +100,13 @@ def test_tiles_read_no_further_than_their_overlap() -> None:
 
 
 def chopped(forward: Callable[[Tensor], Tensor], x: Tensor, scale: int, limit: int) -> Tensor:
-    """The released way, written down in its own terms: four quadrants, each of which reaches 10 pixels too far."""
+    """The released way, in its own terms: four quadrants, too large by 10 pixels and up to multiples of 4 and 8."""
     height, width = x.shape[-2:]
     h_half, w_half = height // 2, width // 2
-    h_size, w_size = h_half + 10, w_half + 10
+    h_size, w_size = (h_half + 10) // 4 * 4 + 4, (w_half + 10) // 8 * 8 + 8
     corners = [(rows, columns) for rows in (0, height - h_size) for columns in (0, width - w_size)]
     parts = [x[:, :, top : top + h_size, left : left + w_size] for top, left in corners]
-    if h_size * w_size > limit:
+    if h_size * w_size >= limit:
         done = [chopped(forward, part, scale, limit) for part in parts]
     else:
         done = [forward(part) for part in parts]
@@ -120,8 +120,8 @@ def chopped(forward: Callable[[Tensor], Tensor], x: Tensor, scale: int, limit: i
     return out
 
 
-@pytest.mark.parametrize(("height", "width"), [(24, 30), (25, 31), (48, 33), (61, 72), (20, 90)])
-@pytest.mark.parametrize("limit", [120_000, 1250, 750])
+@pytest.mark.parametrize(("height", "width"), [(24, 32), (28, 37), (48, 33), (61, 72), (30, 90)])
+@pytest.mark.parametrize("limit", [120_000, 1568, 1250])
 def test_chop_equals_the_released_way(height: int, width: int, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "CHOP_LIMIT", limit)
     network, x = Global(), image(height, width)
@@ -130,18 +130,24 @@ def test_chop_equals_the_released_way(height: int, width: int, limit: int, monke
     assert not torch.allclose(network(x), expected)
 
 
-def test_chop_cuts_again_only_above_120000_pixels() -> None:
+@pytest.mark.parametrize(
+    ("height", "width", "quadrants"),
+    [
+        (256, 192, [(140, 112)] * 4),
+        (588, 776, [(168, 216)] * 16),
+        (576, 768, [(164, 216)] * 16),  # quadrants of 300x400 have 120,000 pixels already
+        (571, 763, [(296, 392)] * 4),
+    ],
+)
+def test_chop_calls_the_network_as_released(height: int, width: int, quadrants: list[tuple[int, int]]) -> None:
     sizes: list[tuple[int, ...]] = []
 
     def forward(x: Tensor) -> Tensor:
         sizes.append(tuple(x.shape[-2:]))
         return x
 
-    tiled(forward, torch.empty(1, 3, 590, 790), 1, "chop")
-    assert sizes == [(162, 212)] * 16
-    sizes.clear()
-    tiled(forward, torch.empty(1, 3, 580, 778), 1, "chop")
-    assert sizes == [(300, 399)] * 4
+    tiled(forward, torch.empty(1, 3, height, width), 1, "chop")
+    assert sizes == quadrants
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (20, 20), (7, 19)])
