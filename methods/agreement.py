@@ -50,7 +50,13 @@ def disagreement(module: NonLocal) -> float:
     with torch.random.fork_rng([probe.device] if probe.is_cuda else []), torch.no_grad():
         fused(probe)
     pairs = zip(_answer(fused, probe), _answer(twin, probe), strict=True)
-    return max(float((ours - theirs).abs().max() / theirs.abs().max()) for ours, theirs in pairs)
+    return max(_apart(ours, theirs) for ours, theirs in pairs)
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> float:
+    """As a part of the largest entry; where that is 0, as with `res_scale = 0`, nothing but 0 agrees."""
+    apart, largest = float((ours - theirs).abs().max()), float(theirs.abs().max())
+    return apart / largest if largest else apart
 
 
 def plain_recipe(module: NonLocal) -> Any:

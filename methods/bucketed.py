@@ -68,12 +68,13 @@ def attend(scores: Tensor, routing: Routing, *, overwrite: bool = False) -> Affi
     """Softmax over each window, with the log-sum-exp that weighs the round: scores `[b r n c 3c]`.
 
     In float32 at least, since half precision would spoil the difference of two large numbers. With `overwrite` the
-    weights take the place of the scores, which must then need no gradient.
+    weights take the place of the scores, which must then need no gradient. Where they do, sharp attention would lose
+    by `exp(s - lse)`: the rounding of a large log mass would be in every weight, and in its gradient in earnest.
     """
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
     lse = wide.logsumexp(dim=-1)
-    shifted = wide.sub_(lse.unsqueeze(-1)).exp_() if overwrite else (wide - lse.unsqueeze(-1)).exp()
-    return Affinity(routing, shifted.to(scores.dtype), lse)
+    weights = torch.softmax(wide, dim=-1, out=wide) if overwrite else wide.softmax(dim=-1)
+    return Affinity(routing, weights.to(scores.dtype), lse)
 
 
 def aggregate(affinity: Affinity, values: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from methods.catalogue import NETWORKS, method
 from methods.settings import Scalar
+from methods.trunks import ResidualTrunk
 
 State = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
@@ -128,6 +129,8 @@ def _depth(shapes: Shapes) -> dict[str, int]:
     flat = {"n_resblocks": len(_places(shapes, r"body\.(\d+)\.body\.0\.weight"))}
     if len(attentions) > 1:
         flat["attention_every"] = attentions[1] - attentions[0] - 1
+    elif attentions and flat["n_resblocks"] >= ResidualTrunk.attention_every:
+        flat["attention_every"] = flat["n_resblocks"] + 1  # one alone: any interval longer than the trunk has it
     return flat
 
 

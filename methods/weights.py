@@ -176,7 +176,8 @@ def _in_unit_range(state: State) -> tuple[State, int]:
     """`state` as a network of images in [0, 1], and the range it was trained on.
 
     `f(x) = g(255 x) / 255` for a network `g` of images from 0 to 255: its head sees values 255 times as large, its
-    last convolution gives them, and the mean colour between is the same colour in other units.
+    last convolution gives them, and the mean colour between is the same colour in other units. In float32 at least:
+    halves would be rounded once more.
     """
     mean = 255 * torch.tensor(RGB_MEAN)
     shift = state.get("sub_mean.bias")
@@ -184,7 +185,11 @@ def _in_unit_range(state: State) -> tuple[State, int]:
         return state, 1
     factors = {"head.0.weight": 255, "tail.1.weight": 1 / 255, "tail.1.bias": 1 / 255}
     factors |= {"sub_mean.bias": 1 / 255, "add_mean.bias": 1 / 255}
-    return {key: tensor * factors[key] if key in factors else tensor for key, tensor in state.items()}, 255
+    return {key: _times(tensor, factors[key]) if key in factors else tensor for key, tensor in state.items()}, 255
+
+
+def _times(tensor: Tensor, factor: float) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)) * factor
 
 
 def _unfit_upsampler(own: State, state: State) -> tuple[str, ...]:

@@ -102,9 +102,9 @@ NUMBERS = {
     f"widened by {controls.SLACK}, must hold 1": "protocols.md",
     f"must lie above {controls.LEAST_DENSE}": "protocols.md",
     f"window of {metrics.SSIM_SIDE}x{metrics.SSIM_SIDE} and sigma {metrics.SSIM_SIGMA}": "protocols.md",
-    f"overlap by {inference.CHOP_OVERLAP} low-resolution pixels, again while one exceeds {inference.CHOP_LIMIT:,}": (
-        "comparing.md"
-    ),
+    f"half the image and {inference.CHOP_OVERLAP} low-resolution pixels more": "comparing.md",
+    "next multiple of {} rows and {} columns".format(*inference.CHOP_MULTIPLES): "comparing.md",
+    f"again while one has {inference.CHOP_LIMIT:,} pixels or more": "comparing.md",
 }
 
 

@@ -79,7 +79,7 @@ class Drawn(Assign):
             return match.new_zeros((match.shape[0], self.n_hashes, match.shape[1]), dtype=torch.long)
         keeper = layers.get("axes")
         axes = keeper.drawn(self.axes, match, layout) if isinstance(keeper, Axes) else self.axes(match, layout, None)
-        dtype = torch.promote_types(match.dtype, axes.dtype)
+        dtype = torch.promote_types(torch.promote_types(match.dtype, axes.dtype), torch.float32)
         return self.hashed(match.to(dtype), axes.to(dtype))
 
     def axes(self, match: Tensor, layout: Layout, generator: torch.Generator | None) -> Tensor:

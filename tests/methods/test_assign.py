@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -218,3 +219,13 @@ def test_another_assignment_keeps_rounds_and_draw(name: str) -> None:
     else:
         with pytest.raises(ValueError, match="unknown setting of nlsa 'draw'"):
             build_attention("nlsa", 8, **drawn, assign=name)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", DRAWN)
+def test_halves_are_hashed_in_float32(name: str, kind: torch.dtype) -> None:
+    """Tokens far from zero, whose mean over channels halves would round away."""
+    assign, layout = dataclasses.replace(DRAWN[name], draw="frozen"), Layout(9, 9, 6)
+    match = (embedding(layout) + 5).to(kind)
+    layers = assign.layers(Sizes(MATCH, MATCH, 6, 3))
+    assert torch.equal(assign.codes(layers, match, layout), assign.codes(layers, match.float(), layout))

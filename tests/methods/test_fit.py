@@ -46,6 +46,15 @@ def test_network_scale_and_sizes_are_read_from_the_keys(name: str, scale: int) -
     assert found.build().load_state_dict(small(name, scale).state_dict())
 
 
+@pytest.mark.parametrize("every", [1, 3, 4, 10, 11, 20])
+@pytest.mark.parametrize("blocks", [4, 8, 10])
+def test_any_interval_between_attentions_has_a_fit(blocks: int, every: int) -> None:
+    state = build_network("nlsn", 2, n_feats=8, n_resblocks=blocks, attention_every=every).state_dict()
+    found = fit(state)
+    assert found is not None
+    assert found.build().load_state_dict(state)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_released_sizes_need_no_settings(name: str) -> None:
     with torch.device("meta"):

@@ -175,6 +175,19 @@ def test_twins_agree_at_the_gate(kind: str) -> None:
     assert all(torch.equal(before[key], tensor) for key, tensor in fused.state_dict().items())
 
 
+@pytest.mark.parametrize("kind", ["nlsa", "dnla", "gla", "lcoa"])
+def test_sharp_attention_passes_the_gate(kind: str) -> None:
+    """What training can make of it: log masses of some thousands, whose rounding must not be in the weights."""
+    _, fused = pair(kind)
+    with torch.no_grad():
+        fused.conv_match[0].weight.mul_(60)  # type: ignore[index, union-attr]
+    check_agreement(fused)
+
+
+def test_attention_that_adds_nothing_passes_the_gate() -> None:
+    check_agreement(build_network("nlsn", 2, n_feats=8, n_resblocks=1, chunk_size=9, backend="fused", res_scale=0.0))
+
+
 def test_the_gate_leaves_generator_and_means_alone() -> None:
     network = build_network("lcoan", 2, n_feats=8, n_resgroups=2, n_resblocks=1, backend="fused")
     state = torch.get_rng_state()

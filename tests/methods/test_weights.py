@@ -236,6 +236,19 @@ def test_weights_trained_on_values_up_to_255_are_rescaled(tmp_path: Path) -> Non
     torch.testing.assert_close(*outputs, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_halves_are_rescaled_without_rounding_them_again(tmp_path: Path, kind: torch.dtype) -> None:
+    source = network(1)
+    for shift in (source.sub_mean, source.add_mean):
+        shift.bias.data *= 255
+    halves = {key: tensor.to(kind) for key, tensor in source.state_dict().items()}
+    save_file(halves, tmp_path / "w.safetensors")
+    target = network(2)
+    load_weights(target, tmp_path / "w.safetensors")
+    assert torch.equal(target.state_dict()["head.0.weight"], 255 * halves["head.0.weight"].float())
+    assert torch.equal(target.state_dict()["tail.1.weight"], halves["tail.1.weight"].float() * (1 / 255))
+
+
 def test_other_weights_are_left_as_they_are(state: State, tmp_path: Path) -> None:
     state["sub_mean.bias"] = torch.tensor([-114.0, 0.0, 3.0])
     save_file(state, tmp_path / "w.safetensors")
