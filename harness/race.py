@@ -20,10 +20,11 @@ from harness.profile.bypass import bypassed
 from harness.profile.clock import clock_s, first_call, hook_s, stopwatch_of
 from harness.profile.kernels import kernel_s
 from harness.profile.turns import Raced, Rules, race
+from harness.raised import status_of, told
 from harness.records import Record, Status
 from harness.telemetry import energy_per_call_j, watched
-from methods.agreement import DisagreementError, check_agreement
-from methods.interface import UnavailableError, attention_modules
+from methods.agreement import check_agreement
+from methods.interface import attention_modules
 
 HEADROOM = 0.8
 """Share of the memory at hand that a contender may be expected to take."""
@@ -69,10 +70,10 @@ class Races:
             UnavailableError: nothing can be executed here as `spec` says.
         """
         Execution.of(spec).require(self.device)
-        with watched(self.device) as told:
+        with watched(self.device) as machine:
             records = self._measured(spec, progress)
-        told |= ceilings(self.device, spec["precision"])
-        return (*records, *(Record(metric=metric, value=value, size=spec["size"]) for metric, value in told.items()))
+        machine |= ceilings(self.device, spec["precision"])
+        return (*records, *(Record(metric=metric, value=value, size=spec["size"]) for metric, value in machine.items()))
 
     def _measured(self, spec: Mapping[str, Any], progress: Progress) -> list[Record]:
         records: list[Record] = []
@@ -88,39 +89,35 @@ class Races:
 
     def _ready(self, key: str, spec: Mapping[str, Any]) -> tuple[Runner, dict[str, float]] | Record:
         """The contender, ready to run, and what is counted of it; or why it does not run."""
-        way = " ".join(str(spec[name]) for name in WAY)
-        if smaller := self.exhausted.get((key, way)):
+        if smaller := self.exhausted.get((key, _way(spec))):
             return _failed(key, spec, Status.SKIPPED, f"implied: out of memory at {smaller}")
-        made = runner(self.contenders[key], spec["scope"], spec["size"], spec["batch"], self.device)
-        if reason := self._disagrees(key, made):
-            return _failed(key, spec, Status.ERROR, reason)
-        made = _laid_out(made, spec)
-        values = counted(made, spec)
+        try:
+            made = runner(self.contenders[key], spec["scope"], spec["size"], spec["batch"], self.device)
+            if key not in self.agreed:
+                check_agreement(made.module)
+                self.agreed.add(key)
+            made = _laid_out(made, spec)
+            values = counted(made, spec)
+        except Exception as error:  # noqa: BLE001 - a method may raise anything, and the others must go on
+            return _failed(key, spec, status_of(error), told(error))
         needed, free = values["counted_peak_bytes"], available_bytes(self.device)
         if needed <= HEADROOM * free:
             return made, values
-        self.exhausted[key, way] = spec["size"]
+        self.exhausted[key, _way(spec)] = spec["size"]
         reason = f"would take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
         return _failed(key, spec, Status.OUT_OF_MEMORY, reason)
 
-    def _disagrees(self, key: str, made: Runner) -> str | None:
-        """Why a fused contender is not timed: it gives something else than what it gives written out."""
-        if key not in self.agreed:
-            try:
-                check_agreement(made.module)
-            except DisagreementError as error:
-                return str(error)
-            self.agreed.add(key)
-        return None
-
     def _timed(self, ready: Mapping[str, Runner], spec: Mapping[str, Any], progress: Progress) -> list[Record]:
         starts = _starts(dict(ready) | _beside(ready, spec), spec, self.device)
+        short = (key for key, start in starts.items() if start.status == Status.OUT_OF_MEMORY)
+        self.exhausted |= {(key, _way(spec)): spec["size"] for key in short}
         calls = {key: each.call for key, each in starts.items() if each.call is not None}
         rules = Rules(warm_up_s=spec["warm_up_s"], budget_s=spec["budget_s"], reference=spec["reference"])
         running = {key: made for key, made in ready.items() if key in calls}
         inside = {key: made.module for key, made in running.items()} if _inside(spec) else {}
-        raced = race(calls, self.device, rules, networks=inside, progress=progress) if calls else {}
-        raced = {key: starts[key].timed(found) for key, found in raced.items()}
+        first = {} if Execution.of(spec).opaque else {key: starts[key].first_s for key in calls}
+        raced = race(calls, self.device, rules, networks=inside, first=first, progress=progress) if calls else {}
+        raced = {key: dataclasses.replace(found, first_s=starts[key].first_s) for key, found in raced.items()}
         records = [record for key in ready for record in starts[key].records(key, spec)]
         records += [record for key, found in raced.items() for record in _samples(key, found, spec)]
         records += [_clock(key, made, spec, self.device) for key, made in running.items()]
@@ -144,41 +141,41 @@ class Races:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Start:
-    """How one of them starts: what is called, or why it is not; and its first call, if that was made to compile it."""
+    """How one of them starts: what is called and its first call, which compiles and captures, or how that ended."""
 
     call: Call | None = None
+    status: Status = Status.DONE
     reason: str = ""
-    first_s: float | None = None
+    first_s: float = 0.0
     graph_breaks: int = 0
-
-    def timed(self, found: Raced) -> Raced:
-        """`found` with the first of all calls: what `race` took for the first came after compiling."""
-        return found if self.first_s is None else dataclasses.replace(found, first_s=self.first_s)
 
     def records(self, key: str, spec: Mapping[str, Any]) -> list[Record]:
         """That it does not run, or what is known of its compiled form."""
         if self.call is None:
-            return [_failed(key, spec, Status.SKIPPED, self.reason)]
+            return [_failed(key, spec, self.status, self.reason)]
         return _records(key, spec, {"graph_breaks": float(self.graph_breaks)}) if spec["compile"] else []
 
 
 def _starts(entrants: Mapping[str, Runner], spec: Mapping[str, Any], device: str) -> dict[str, _Start]:
-    """Every call. What must be compiled or captured is so here, outside the budget; what cannot be, says why."""
+    """Every call, made once, outside the budget; what raises has its reason, so that the others can go on."""
     execution = Execution.of(spec)
-    if not execution.opaque:
-        return {key: _Start(call=call_of(made, spec, device)) for key, made in entrants.items()}
     if execution.compile:
         forget_compiled()
     return {key: _begun(made, spec, execution, device) for key, made in entrants.items()}
 
 
 def _begun(made: Runner, spec: Mapping[str, Any], execution: Execution, device: str) -> _Start:
-    call, before = call_of(made, spec, device, execution), graph_breaks() if execution.compile else 0
+    before = graph_breaks() if execution.compile else 0
     try:
+        call = call_of(made, spec, device, execution)
         first_s = first_call(call, stopwatch_of(device))
-    except UnavailableError as error:
-        return _Start(reason=str(error))
+    except Exception as error:  # noqa: BLE001 - a method may raise anything
+        return _Start(status=status_of(error), reason=told(error))
     return _Start(call=call, first_s=first_s, graph_breaks=graph_breaks() - before if execution.compile else 0)
+
+
+def _way(spec: Mapping[str, Any]) -> str:
+    return " ".join(str(spec[name]) for name in WAY)
 
 
 def _laid_out(made: Runner, spec: Mapping[str, Any]) -> Runner:

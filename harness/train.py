@@ -38,7 +38,7 @@ BETAS = (0.9, 0.999)
 Progress = Callable[[int, int], None]
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(FloatingPointError):
     """The loss or a weight is no longer finite. `state` are the last weights known to be good."""
 
     def __init__(self, step: int, state: State) -> None:

@@ -22,7 +22,7 @@ from harness import count
 from harness.answers import Asked, Shelf, shelves
 from harness.attend import attend
 from harness.cache import Cache, save_weights
-from harness.endings import blocked, status_of, told
+from harness.endings import blocked
 from harness.evaluate import evaluate
 from harness.grid_tables import Scalar
 from harness.harm import UPPER, WINDOW, harms
@@ -33,6 +33,7 @@ from harness.plan import PlannedCell, image_set
 from harness.profile import profile, protocol
 from harness.race import Races
 from harness.race import protocol as race_protocol
+from harness.raised import status_of, told
 from harness.ranks import ALONE, Meeting, joined
 from harness.records import Outcome, Status, Task
 from harness.train import Checkpoints, DivergedError, Stopped, train

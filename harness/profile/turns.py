@@ -56,18 +56,22 @@ def race(
     rules: Rules,
     *,
     networks: Mapping[str, nn.Module] | None = None,
+    first: Mapping[str, float] | None = None,
     progress: Progress = lambda *_: None,
 ) -> dict[str, Raced]:
     """Time `calls` in turn until all medians are known to 2 % or the budget is spent.
 
     One that has used up its share of the budget sits out from then on, after `LEAST` samples at the least; one whose
-    first call took longer than that share is its own warm-up and has a single sample. `networks` are those, by key,
-    inside which attention is timed too. On a GPU the second-level cache is overwritten before each sample, and each
-    round is waited for once.
+    first call took longer than that share is its own warm-up and has a single sample. `first` are the seconds of first
+    calls that were made already. `networks` are those, by key, inside which attention is timed too. On a GPU the
+    second-level cache is overwritten before each sample, and each round is waited for once.
     """
     stopwatch = stopwatch_of(device)
     share = rules.budget_s / len(calls)
-    entrants = {key: _Entrant(first_call(call, stopwatch), share) for key, call in calls.items()}
+    known = first or {}
+    entrants = {
+        key: _Entrant(known[key] if key in known else first_call(call, stopwatch), share) for key, call in calls.items()
+    }
     for key, call in calls.items():
         if not entrants[key].endless:
             warm_up(call, stopwatch, rules.warm_up_s)

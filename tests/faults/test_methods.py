@@ -6,8 +6,8 @@ import errno
 
 import pytest
 
-from harness.endings import status_of
 from harness.place import Place
+from harness.raised import status_of
 from harness.records import Status
 from tests.conftest import WriteGrid
 from tests.faults.runs import TINY, ends, go

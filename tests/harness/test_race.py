@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +308,45 @@ def test_a_fused_attention_that_gives_something_else_is_not_timed() -> None:
     assert [record.status for record in failed] == [Status.ERROR]
     assert str(failed[0].reason).startswith("fused attention differs from the same written out by 2.0e-02")
     assert any(record.module == "nlsn" and record.metric == "race_s" and record.value for record in records)
+
+
+def raising(where: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of NLN, what `where` makes raises, or its making does."""
+    right = getattr(race_module, where)
+
+    def made(first: Any, *rest: Any) -> Any:
+        if where == "runner" and first.key == "nln":
+            raise error
+        found = right(first, *rest)
+        dense = where == "call_of" and hasattr(getattr(first.module, "recipe", None), "weighting")
+        return _raise(error) if dense else found
+
+    monkeypatch.setattr(race_module, where, made)
+
+
+def _raise(error: Exception) -> Callable[[], None]:
+    def call() -> None:
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize("where", ["runner", "call_of"])
+def test_one_that_raises_is_a_record_and_the_others_are_timed(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(where, TypeError("no such map"), monkeypatch)
+    records = measured(contender("nlsn"), contender("nln"), reference="nln")
+    (row,) = (each for each in records if each.module == "nln" and each.metric == "race_s")
+    assert (row.status, row.reason) == (Status.ERROR, "TypeError: no such map")
+    timed = {each.module for each in records if each.metric == "race_s" and each.value}
+    assert timed == {"nlsn", CONTROL}
+
+
+def test_one_that_runs_out_of_memory_when_called_is_not_tried_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising("call_of", RuntimeError("DefaultCPUAllocator: can't allocate memory"), monkeypatch)
+    race = Races({each.key: each for each in (contender("nlsn"), contender("nln"))}, "cpu")
+    ends = []
+    for size in ("6x8", "8x12"):
+        records = measured(contender("nlsn"), contender("nln"), device=race, size=size)
+        ends += [each for each in records if each.module == "nln" and each.metric == "race_s"]
+    assert [each.status for each in ends] == [Status.OUT_OF_MEMORY, Status.SKIPPED]
+    assert ends[1].reason == "implied: out of memory at 6x8"
