@@ -23,13 +23,14 @@ class DecodedSet:
     pairs: tuple[Pair, ...]
 
 
-def decoded(images: ImageSet, folder: Path) -> DecodedSet:
+def decoded(images: ImageSet, folder: Path, code: str = "") -> DecodedSet:
     """The decoded pairs of `images`, from `folder`'s cache when it holds them, else decoded into it first.
 
-    The name of the cache file is the set's fingerprint, so that nothing stale is ever read. The index is written
+    The name of the cache file is the set's fingerprint and the version of the `code` that reads, shrinks and degrades
+    images, so that nothing stale is ever read. The index is written
     last, by an atomic rename, and knows how long the data are: a cache that was cut short is made anew.
     """
-    index = folder / f"{images.fingerprint}.json"
+    index = folder / f"{images.fingerprint}{code and f'-{code}'}.json"
     data = index.with_suffix(".u8")
     if not _complete(index, data):
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.contenders import Contender, Session, contenders, told
 from harness.grid_tables import Mode, Race, Scope
+from harness.machine import versions
 from harness.records import Task, fingerprint
 from harness.resolve import Resolved
 from harness.sources import code_version
@@ -62,6 +63,6 @@ def _runs(together: list[Contender]) -> dict[str, Any]:
 
 
 def _task(asked: Race, way: Mapping[str, Any], number: int, machine: str) -> Task:
-    spec = {"pass": number, "machine": machine, "race_code": code_version(CODE), **way}
+    spec = {"pass": number, "machine": machine, "torch": versions()["torch"], "race_code": code_version(CODE), **way}
     spec |= {"warm_up_s": asked.warm_up_s, "budget_s": asked.budget_s}
     return Task(kind="race", key=fingerprint(spec | {"kind": "race"}), spec=spec)

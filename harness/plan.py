@@ -21,6 +21,7 @@ from harness.errors import UserError
 from harness.exclusions import check_exclusions, excluded
 from harness.grid import Grid
 from harness.grid_tables import Scalar, TrainBudget, height_width
+from harness.machine import versions
 from harness.passes import passes
 from harness.perceptual import available
 from harness.positions import check_positions, positions_in
@@ -39,6 +40,8 @@ CODE: Mapping[Kind, str] = {
     "profile": "harness.profile",
 }
 """The module that does each kind of task; what it imports belongs to the task's key too."""
+MADE_BY = ("harness.networks", "methods.weights")
+"""What makes networks of a seed or a file, for tasks of every kind."""
 NEED_WEIGHTS: tuple[Kind, ...] = ("evaluate", "harm", "attention")
 NO_TASK = Task(kind="train", key="", spec={})
 """An exclusion that names this names the cell itself, and so every task of it."""
@@ -241,7 +244,7 @@ class _Planner:
     def _profiles(self, resolved: Resolved) -> Iterator[Task]:
         axes, names = self.grid.profile, ("precision", "compile", "channels_last", "cuda_graphs", "size")
         fixed = {"settings": resolved.settings, "warm_up_s": axes.warm_up_s, "budget_s": axes.budget_s}
-        fixed |= {"machine": fingerprint(self.machine)}
+        fixed |= {"machine": fingerprint(self.machine), "torch": versions()["torch"]}
         ways = (axes.precision, axes.compile, axes.channels_last, axes.cuda_graphs, axes.sizes)
         for point in itertools.product(*ways):
             yield _task("profile", resolved, fixed | dict(zip(names, point, strict=True)))
@@ -275,7 +278,7 @@ def _train_task(resolved: Resolved) -> Task:
 
 
 def _task(kind: Kind, resolved: Resolved, spec: dict[str, Any], needs: tuple[str, ...] = ()) -> Task:
-    whole = resolved.function | spec | {f"{kind}_code": code_version(CODE[kind])}
+    whole = resolved.function | spec | {f"{kind}_code": code_version(CODE[kind], *MADE_BY)}
     return Task(kind=kind, key=fingerprint(whole | {"kind": kind}), spec=whole, needs=needs)
 
 

@@ -172,7 +172,7 @@ def prepare(path: Path, place: Place, *, retry: bool = False, dry: bool = False)
     if not dry:
         place.make()
     store = Store(NO_STORE if dry and not place.has_store else place.store)
-    settled = store.settled(task.key for cell in cells for task in cell.tasks)
+    settled = store.settled((task.key for cell in cells for task in cell.tasks), place.machine)
     kept = {key: status for key, status in settled.items() if status == Status.DONE or not retry}
     text = path.read_text(encoding="utf-8")
     return Run(grid=grid, text=text, cells=cells, settled=kept, store=store, place=place)

@@ -1,7 +1,7 @@
 """The version of a piece of code: a hash over the sources it is made of, comments, docstrings and layout left out.
 
-A result depends on the modules that its code imports, so those are followed, as far as they lie in the same top-level
-packages as nlbench or the plug-in. Editing one method therefore retrains that method and no other.
+A result depends on the modules that its code imports, so those are followed, but for the standard library and installed
+packages other than a plug-in's own. Editing one method therefore retrains that method and no other.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import site
+import sys
+import sysconfig
 from pathlib import Path
 
 OURS = ("harness", "methods", "datasets")
@@ -32,7 +35,7 @@ on how they do it."""
 @functools.cache
 def code_version(*modules: str) -> str:
     """The first 16 hexadecimal digits of SHA-256 over `modules` and what they import, each by its syntax tree."""
-    roots = {*OURS, *(module.partition(".")[0] for module in modules)}
+    own = {*OURS, *(module.partition(".")[0] for module in modules)}
     seen: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
@@ -40,7 +43,7 @@ def code_version(*modules: str) -> str:
         if (
             name in seen
             or name in DESCRIPTIVE
-            or name.partition(".")[0] not in roots
+            or not ((top := name.partition(".")[0]) in own or _is_written_here(top))
             or (file := _file_of(name)) is None
         ):
             continue
@@ -48,6 +51,27 @@ def code_version(*modules: str) -> str:
         seen[name] = _bare(tree)
         waiting += _imported(tree, name)
     return hashlib.sha256("\n".join(f"{name}\n{seen[name]}" for name in sorted(seen)).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _is_written_here(package: str) -> bool:
+    """Whether a top-level module is neither of the standard library nor installed: somebody's own, who may edit it."""
+    if package in sys.stdlib_module_names:
+        return False
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    files = [Path(place).resolve() for place in places if place and place not in {"built-in", "frozen"}]
+    return bool(files) and not any(file.is_relative_to(folder) for file in files for folder in _installed())
+
+
+@functools.cache
+def _installed() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    folders = {*(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages()}
+    return tuple(Path(folder).resolve() for folder in (*folders, site.getusersitepackages()))
 
 
 def _file_of(module: str) -> Path | None:

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from datasets.naming import nearest
 from harness.errors import UserError
 from harness.outages import patiently, told
-from harness.records import SETTLED, Artifact, Outcome, Record, Task, canonical, fingerprint
+from harness.records import SETTLED, Artifact, Outcome, Record, Status, Task, canonical, fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,12 +107,17 @@ class Store:
         rows = [{"run_id": run_id, "position": i, **row} for i, row in enumerate(verdicts)]
         self._write("verdict", "run_id", run_id, lambda connection: self._add(connection, "verdict", rows))
 
-    def settled(self, keys: Iterable[str]) -> dict[str, str]:
-        """Those of the task `keys` that need no further attempt, with the status of each: done, or failed for good."""
-        table = self._tables.tables["attempt"]
-        query = sa.select(table.c.task_key, table.c.status).where(table.c.status.in_(sorted(SETTLED)))
+    def settled(self, keys: Iterable[str], machine: Mapping[str, Any]) -> dict[str, str]:
+        """Those of the task `keys` that need no further attempt, with the status of each: done, or failed for good.
+
+        What ran out of memory on another machine may have room on this one.
+        """
+        attempt, run = self._tables.tables["attempt"], self._tables.tables["run"]
+        elsewhere = (attempt.c.status == Status.OUT_OF_MEMORY) & (run.c.machine_id != fingerprint(machine))
+        query = sa.select(attempt.c.task_key, attempt.c.status).join(run, run.c.id == attempt.c.run_id)
+        query = query.where(attempt.c.status.in_(sorted(SETTLED)) & ~elsewhere)
         wanted = set(keys)
-        rows = self._rows(query.order_by(table.c.ended_at))
+        rows = self._rows(query.order_by(attempt.c.ended_at))
         found = {key: status for key, status in rows if key in wanted}
         return found | {key: "done" for key, status in rows if key in wanted and status == "done"}
 

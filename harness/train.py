@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from datasets.cache import DecodedSet
 from datasets.patches import Batch, PatchSource
 from harness.cache import checkpoint_bytes, set_aside, state_of, whole
 from harness.execution import Execution, graph_breaks
@@ -56,6 +57,11 @@ class Checkpoints:
 
     file: Path
     every_s: float = 20.0
+
+
+def patches(images: DecodedSet, budget: TrainBudget, seed: int, *, rank: int = 0, ranks: int = 1) -> PatchSource:
+    """What a training of that `seed` sees, or a rank of it."""
+    return PatchSource(images=images, patch=budget.patch, batch=budget.batch, seed=seed, rank=rank, ranks=ranks)
 
 
 def train(

@@ -16,7 +16,6 @@ from torch import nn
 
 import methods
 from datasets.cache import decoded
-from datasets.patches import PatchSource
 from datasets.sets import ImageSet
 from harness import count
 from harness.answers import Asked, Shelf, shelves
@@ -36,7 +35,8 @@ from harness.race import protocol as race_protocol
 from harness.raised import status_of, told
 from harness.ranks import ALONE, Meeting, joined
 from harness.records import Outcome, Status, Task
-from harness.train import Checkpoints, DivergedError, Stopped, train
+from harness.sources import code_version
+from harness.train import Checkpoints, DivergedError, Stopped, patches, train
 from methods.agreement import check_agreement
 from methods.interface import FromFile, Plugin, attention_modules
 from methods.weights import load_weights, state_hash
@@ -153,9 +153,9 @@ class _Work:
         job, budget, rank = self.job, self.job.cell.budget, self.job.meeting.rank
         assert budget is not None
         degraded = (budget.degradation, budget.noise_seed)
-        images = decoded(image_set(job.data[budget.data], job.cell.scale, *degraded), self.cache.images)
-        asked = {"patch": budget.patch, "batch": budget.batch, "seed": task.spec["seed"]}
-        source = PatchSource(images=images, **asked, rank=rank, ranks=job.meeting.count)
+        found = image_set(job.data[budget.data], job.cell.scale, *degraded)
+        images = decoded(found, self.cache.images, code_version("datasets.sets"))
+        source = patches(images, budget, task.spec["seed"], rank=rank, ranks=job.meeting.count)
         network = self._build(task.spec["seed"])
         if job.cell.start is not None:
             load_weights(network, job.cell.start, new_upsampler=True)

@@ -38,7 +38,7 @@ SIZE = re.compile(r"(\d+)x(\d+)")
 
 ATTEMPTS = """
 SELECT attempt.id AS attempt_id, attempt.task_key, attempt.spec, attempt.status, attempt.reason, attempt.ended_at,
-    attempt.seconds, attempt.run_id AS source_run, run.machine_id, run.commit_id, run.dirty,
+    attempt.seconds, attempt.run_id AS source_run, run.machine_id, run.commit_id, run.dirty, run.versions,
     protocol.comparable, protocol.spec AS protocol
 FROM attempt
 JOIN run ON run.id = attempt.run_id

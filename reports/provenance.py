@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.store import read_json
 from reports.frames import Frames
 from reports.tables import TIMES, described
 
@@ -16,13 +17,14 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """A run that answered tasks of this one."""
+    """A run that answered tasks of this one; `versions` are those that are not the page's."""
 
     run_id: str
     tasks: int
     commit: str
     dirty: bool
     machine: Pairs
+    versions: Pairs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,9 +91,16 @@ def _sources(frames: Frames) -> list[Source]:
             commit=str(group["commit_id"].iloc[0]),
             dirty=bool(group["dirty"].iloc[0]),
             machine=tuple(described(frames.machines[str(group["machine_id"].iloc[0])])),
+            versions=tuple(described(_others(frames, str(group["versions"].iloc[0])))),
         )
         for run_id, group in others.groupby("source_run", sort=False)
     ]
+
+
+def _others(frames: Frames, versions: str) -> dict[str, Any]:
+    """What an earlier run had in another version than all runs of the page."""
+    own = [run["versions"] for run in runs_of(frames)]
+    return {name: told for name, told in read_json(versions).items() if told not in [each.get(name) for each in own]}
 
 
 def _protocols(frames: Frames) -> list[Described]:

@@ -46,6 +46,13 @@ def test_pairs_come_back_as_they_were(images: ImageSet, tmp_path: Path) -> None:
     assert_same(cached.pairs, images)
 
 
+def test_images_that_other_code_read_are_not_used(images: ImageSet, tmp_path: Path) -> None:
+    decoded(images, tmp_path, "code of then")
+    with pytest.raises(AssertionError, match="decoded again"):
+        decoded(undecodable(images), tmp_path, "code of now")
+    assert_same(decoded(undecodable(images), tmp_path, "code of then").pairs, images)
+
+
 def test_a_second_use_does_not_decode(images: ImageSet, tmp_path: Path) -> None:
     decoded(images, tmp_path)
     assert_same(decoded(undecodable(images), tmp_path).pairs, images)

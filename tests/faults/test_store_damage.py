@@ -129,7 +129,9 @@ def test_a_log_cut_short_loses_whole_outcomes_at_the_end_and_no_others(tmp_path:
     assert found[-1] == len(written) > found[0]
 
 
-@pytest.mark.parametrize(("table", "read"), [("record", Store.measurements), ("attempt", lambda s: s.settled(["key"]))])
+@pytest.mark.parametrize(
+    ("table", "read"), [("record", Store.measurements), ("attempt", lambda store: store.settled(["key"], {}))]
+)
 def test_a_page_that_is_lost_is_told_when_it_is_read(
     whole: Path, tmp_path: Path, table: str, read: Callable[[Store], object]
 ) -> None:

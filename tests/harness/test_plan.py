@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import dataclasses
+import importlib.util
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 import harness.resolve
+import harness.sources
 import methods
+from harness import sources
 from harness.errors import UserError
 from harness.grid import read_grid
 from harness.plan import PlannedCell, plan
@@ -311,3 +315,31 @@ def test_perceptual_scores_without_their_libraries_are_refused(
         planned(path)
     monkeypatch.setattr("harness.plan.available", lambda: None)
     assert planned(path)[0].tasks[0].spec["perceptual"] == ["lpips"]
+
+
+def test_times_belong_to_a_version_of_torch_and_scores_do_not(
+    write_grid: WriteGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = "[race]\nmeasure = true\nsizes = ['6x8']\npasses = 1\n"
+    path, kinds = write_grid("nlsn", tables=SMALL + race), ("train", "evaluate", "profile", "race")
+    before = [keys(planned(path), kind) for kind in kinds]
+    for module in ("plan", "passes"):
+        monkeypatch.setattr(f"harness.{module}.versions", lambda: {"torch": "another"})
+    after = [keys(planned(path), kind) for kind in kinds]
+    assert all(before)
+    assert [set(a) == set(b) for a, b in zip(before, after, strict=True)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("module", ["harness.networks", "methods.weights"])
+def test_what_makes_networks_belongs_to_every_task_of_one(
+    write_grid: WriteGrid, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    path, right = write_grid("nlsn", tables=SMALL), sources._bare
+    before = {task.key for cell in planned(path) for task in cell.tasks}
+    changed = Path(str(importlib.util.find_spec(module).origin)).read_text(encoding="utf-8")  # type: ignore[union-attr]
+    edited = ast.dump(ast.parse(changed))
+    monkeypatch.setattr(sources, "_bare", lambda tree: "edited" if ast.dump(tree) == edited else right(tree))
+    harness.sources.code_version.cache_clear()
+    after = {task.key for cell in planned(path) for task in cell.tasks}
+    harness.sources.code_version.cache_clear()
+    assert not before & after

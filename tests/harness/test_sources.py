@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import sources
 from harness.sources import code_version
 
 ONE = '"""Docs."""\nfrom plug.two import value\n\n\ndef f(x):\n    """Docs."""\n    return x + value  # why\n'
@@ -48,10 +49,27 @@ def test_a_version_changes_with_the_code_that_runs_and_with_nothing_else(
     assert (version() != before) == changes
 
 
+def test_a_module_beside_a_plug_in_of_one_file_is_followed(package: Path) -> None:
+    beside = package.parent / "plug_layers.py"
+    beside.write_text("value = 1\n")
+    (package.parent / "plug_method.py").write_text("import torch\nimport json\nfrom plug_layers import value\n")
+
+    def version() -> str:
+        code_version.cache_clear()
+        return code_version("plug_method")
+
+    before = version()
+    beside.write_text("value = 2\n")
+    assert version() != before
+
+
+def test_neither_installed_packages_nor_the_standard_library_are_followed() -> None:
+    assert not any(map(sources._is_written_here, ("torch", "numpy", "json", "sys", "no_such_module")))
+    assert sources._is_written_here("run_all")
+
+
 def test_a_method_is_followed_into_the_skeleton_and_not_into_other_methods() -> None:
     import ast
-
-    from harness import sources
 
     seen: set[str] = set()
     waiting = ["methods.nlsa"]

@@ -30,6 +30,7 @@ RUN = {
     "dirty": 0,
     "versions": "{}",
 }
+MACHINE = {"cpu": "one"}
 RECORDS = (
     Record(metric="psnr_y", value=31.5, dataset="set", image="one"),
     Record(metric="psnr_y", value=math.inf, dataset="set", image="same"),
@@ -64,7 +65,7 @@ def opened(url: str) -> Iterator[Store]:
 
 def begin(store: Store, *tasks: Task) -> str:
     wanted = [Wanted(cell="cell-1", cell_spec={"method": "edsr"}, label="EDSR", task=task) for task in tasks or (TASK,)]
-    return store.begin_run(RUN, {"cpu": "one"}, wanted)
+    return store.begin_run(RUN, MACHINE, wanted)
 
 
 def outcome(task: Task = TASK, status: Status = Status.DONE, records: tuple[Record, ...] = RECORDS) -> Outcome:
@@ -101,12 +102,19 @@ def test_settled_are_the_tasks_that_another_run_leaves_alone(opened: Store) -> N
     statuses = {f"t{status}": status for status in Status}
     for key, status in statuses.items():
         opened.write(run_id, outcome(dataclasses.replace(TASK, key=key), status, records=()))
-    assert opened.settled([*statuses, "unknown"]) == {
+    assert opened.settled([*statuses, "unknown"], MACHINE) == {
         "tdone": "done",
         "tout_of_memory": "out_of_memory",
         "tdiverged": "diverged",
     }
-    assert opened.settled(["tdone"]) == {"tdone": "done"}
+    assert opened.settled(["tdone"], MACHINE) == {"tdone": "done"}
+
+
+def test_what_ran_out_of_memory_elsewhere_is_tried_here(opened: Store) -> None:
+    statuses = {f"t{status}": status for status in (Status.DONE, Status.DIVERGED, Status.OUT_OF_MEMORY)}
+    for key, status in statuses.items():
+        opened.write(begin(opened), outcome(dataclasses.replace(TASK, key=key), status, records=()))
+    assert opened.settled(statuses, {"cpu": "another"}) == {"tdone": "done", "tdiverged": "diverged"}
 
 
 @pytest.mark.parametrize("order", [(Status.DIVERGED, Status.DONE), (Status.DONE, Status.OUT_OF_MEMORY)])
@@ -114,7 +122,7 @@ def test_a_task_once_done_stays_done(opened: Store, order: tuple[Status, Status]
     run_id = begin(opened)
     for status in order:
         opened.write(run_id, outcome(status=status, records=()))
-    assert opened.settled([TASK.key]) == {TASK.key: "done"}
+    assert opened.settled([TASK.key], MACHINE) == {TASK.key: "done"}
 
 
 def test_an_artifact_is_kept_once_however_often_it_is_written(opened: Store) -> None:

@@ -81,7 +81,7 @@ def test_sql_in_names_is_text(kept: Kept) -> None:
     before = len(kept.store.measurements())
     assert before > 100
     assert set(kept.store.measurements(kept.run_id)["label"]) >= {EDSR.label, *LABELS}
-    assert kept.store.settled([SQL, f"{SQL}%"]) == {}
+    assert kept.store.settled([SQL, f"{SQL}%"], {}) == {}
     assert len(kept.store.measurements()) == before
 
 

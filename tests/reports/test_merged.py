@@ -27,7 +27,7 @@ from reports.table_files import choose
 from tests.reports import twins
 from tests.reports.counted import counted_run
 from tests.reports.races import frames_of
-from tests.stores import BICUBIC, EDSR, MACHINE, NLN, NLSN, Plan, add_run, make_store, psnr_of
+from tests.stores import BICUBIC, EDSR, MACHINE, NLN, NLSN, RUN, Plan, add_run, make_store, psnr_of
 
 OTHER = {**MACHINE, "cpu": "Other CPU"}
 BETTER = dataclasses.replace(NLSN, psnr=30.1)
@@ -160,6 +160,18 @@ def test_provenance_shows_each_run(make: Make, tmp_path: Path) -> None:
         assert text.count(f"Run {run['id'][:12]}") == 1
         assert f"{run['name']}: run {run['id'][:12]}" in text
     assert text.count("run_all.py run synthetic") == 2
+
+
+def test_figures_of_an_earlier_run_tell_the_versions_that_are_others_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = make_store(tmp_path / "s.db", Plan(variants=(EDSR,)))
+    monkeypatch.setitem(RUN, "versions", str(RUN["versions"]).replace("2.11.0", "9.9.9"))
+    add_run(store, Plan(variants=(EDSR,)), answer=False)
+    (source,) = provenance(load(store)).earlier
+    assert dict(source.versions) == {"torch": "2.11.0"}
+    text = write_page(load(store), tmp_path / "page.html").path.read_text(encoding="utf-8")
+    assert "With other versions:" in text
 
 
 def test_one_run_is_itself(make: Make) -> None:
