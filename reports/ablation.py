@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reports.cost import Cost
 from reports.frames import Frames
-from reports.pair_tables import MARKS, WORDS
-from reports.pairs import Comparison, Network, compare
+from reports.pair_tables import comparison_notes, judged
+from reports.pairs import Comparison, Pairs, planned
 from reports.quality import Beside, Quality, beside
 from reports.tables import PERCENT, Column, Entry, Row, Table, bounds, make_table, missing, number, shown, signed
 
@@ -20,27 +21,48 @@ FIXED = (
     Column(key="interval", title=f"95{PERCENT} interval", unit="dB"),
     *(Column(key=key, title=f"{title} against full", unit="%") for key, title in SHARES.items()),
 )
-SEEDS = "One training seed each tells of trained networks, not of their settings."
+FAMILY = "every variant of this page against the full one of its method"
+
+Specs = Mapping[str, Mapping[str, Any]]
+"""What the store was told of the variants of one method, by label."""
 
 
-def ablation_tables(frames: Frames, quality: Quality, costs: list[Cost]) -> list[Table]:
-    """A table for each method of which several variants were scored on the same images."""
-    specs = {label: frames.of_label(label, quality.scale)[0]["cell_spec"] for label in quality.labels}
-    methods: dict[str, list[str]] = {}
+def compared_with_full(frames: Frames, qualities: Sequence[Quality]) -> list[Pairs]:
+    """For each of `qualities` every variant against the full one of its method: planned, so a family of their own."""
+    return planned(qualities, [list(_chosen(frames, quality)) for quality in qualities])
+
+
+def ablation_tables(frames: Frames, quality: Quality, costs: list[Cost], pairs: Pairs) -> list[Table]:
+    """A table for each method of which several variants were scored on the same images; `pairs` are theirs."""
+    return [_table(quality, costs, specs, pairs) for specs in _methods(frames, quality)]
+
+
+def _methods(frames: Frames, quality: Quality) -> list[Specs]:
+    """The variants of each method that has several."""
+    methods: dict[str, dict[str, Mapping[str, Any]]] = {}
     for label in quality.labels:
-        methods.setdefault(str(specs[label]["method"]), []).append(label)
-    several = [labels for labels in methods.values() if len(labels) > 1]
-    return [_table(quality, costs, {label: specs[label] for label in labels}) for labels in several]
+        spec = frames.of_label(label, quality.scale)[0]["cell_spec"]
+        methods.setdefault(str(spec["method"]), {})[label] = spec
+    return [specs for specs in methods.values() if len(specs) > 1]
 
 
-def _table(quality: Quality, costs: list[Cost], specs: Mapping[str, Mapping[str, Any]]) -> Table:
+def _chosen(frames: Frames, quality: Quality) -> Iterator[tuple[str, str]]:
+    present = set(quality.by_seed.columns.get_level_values(0)) - {quality.baseline}
+    for specs in _methods(frames, quality):
+        full = _full(specs)
+        yield from ((label, full) for label in specs if label != full and {label, full} <= present)
+
+
+def _table(quality: Quality, costs: list[Cost], specs: Specs, pairs: Pairs) -> Table:
     varied, full = _varied(specs), _full(specs)
     found = beside(quality, costs)
+    own = tuple(each for each in pairs.comparisons if each.second == full and each.first in specs)
     columns = [*(Column(key=f"set {name}", title=name, words=True) for name in varied), *FIXED]
-    rows = [_row(quality, found, label, full, varied, specs) for label in specs]
+    changes = {each.first: _change(each, pairs.family) for each in own}
+    rows = [_row(quality, found, label, full, varied, specs, changes) for label in specs]
     notes = [f"Changes are against {full}, the variant with the fewest settings that are not as released."]
+    notes += comparison_notes(dataclasses.replace(pairs, comparisons=own), FAMILY) if own else []
     notes += [_measured_where(found, full, rows)] if found else []
-    notes += [SEEDS] if quality.by_seed.columns.get_level_values(1).nunique() == 1 else []
     title = str(specs[full].get("title", specs[full]["method"]))
     return make_table(f"{quality.title}: ablation of {title}", columns, rows, notes=notes, protocol=quality.comparable)
 
@@ -53,7 +75,7 @@ def _measured_where(found: Beside, full: str, rows: Sequence[Row]) -> str:
     return f"MACs and forward time at {shown(found.size)}{f', time on {place}' if place else ''}."
 
 
-def _varied(specs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _varied(specs: Specs) -> list[str]:
     """Settings, and parts of the training budget, in which the variants differ."""
     flat = [_flat(spec) for spec in specs.values()]
     names = dict.fromkeys(name for each in flat for name in each)
@@ -65,7 +87,7 @@ def _flat(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec["settings"], **budget, "weights": spec.get("weights"), "start": spec.get("start")}
 
 
-def _full(specs: Mapping[str, Mapping[str, Any]]) -> str:
+def _full(specs: Specs) -> str:
     """The variant with the fewest settings that are not as released; of several, the grid's first."""
     return min(specs, key=lambda label: len(specs[label].get("changed", ())))
 
@@ -76,12 +98,14 @@ def _row(
     label: str,
     full: str,
     varied: Sequence[str],
-    specs: Mapping[str, Mapping[str, Any]],
+    specs: Specs,
+    changes: Mapping[str, dict[str, Entry]],
 ) -> Row:
     flat = _flat(specs[label])
     entries = {f"set {name}": Entry(text=_worded(flat.get(name))) for name in varied}
     entries["psnr_y"] = number(quality.score(label, "psnr_y"), 2, ranked=quality.complete(label))
-    entries |= _change(quality, label, full)
+    why = "the full variant itself" if label == full else "not a network to compare"
+    entries |= changes.get(label) or dict.fromkeys(("change", "interval"), missing(why))
     entries |= {key: _share(found, key, label, full) for key in SHARES}
     return Row(head=label, note="full" if label == full else "", entries=entries)
 
@@ -90,23 +114,12 @@ def _worded(value: Any) -> str:
     return "–" if value is None else str(value).lower() if isinstance(value, bool) else str(value)  # noqa: RUF001 - a dash
 
 
-def _change(quality: Quality, label: str, full: str) -> dict[str, Entry]:
-    """PSNR-Y minus that of the full variant, paired by image."""
-    if label == full:
-        return dict.fromkeys(("change", "interval"), missing("the full variant itself"))
-    pair: Comparison = compare(_network(quality, label), _network(quality, full))
-    if pair.interval is None:
-        told = missing(pair.reason or "too few images")
-        return {"change": told, "interval": told}
-    change = Entry(text=signed(pair.difference), value=pair.difference)
-    if pair.interval.holds(0.0):
-        change = dataclasses.replace(change, mark=MARKS["noise"], doubt=WORDS["noise"])
-    return {"change": change, "interval": Entry(text=bounds(pair.interval, digits=2), value=pair.interval.low)}
-
-
-def _network(quality: Quality, label: str) -> Network:
-    scores = quality.by_seed[label].to_numpy(float)
-    return Network(label=label, scores=scores, complete=quality.complete(label))
+def _change(pair: Comparison, family: int) -> dict[str, Entry]:
+    """PSNR-Y minus that of the full variant, marked where it is not told from zero."""
+    if math.isnan(pair.difference) or pair.interval is None:
+        return dict.fromkeys(("change", "interval"), missing(pair.reason))
+    interval = Entry(text=bounds(pair.interval, digits=2), value=pair.interval.low)
+    return {"change": judged(pair.difference, pair, family), "interval": interval}
 
 
 def _share(found: Beside | None, key: str, label: str, full: str) -> Entry:

@@ -12,6 +12,9 @@ from harness.errors import UserError
 from harness.grid_tables import Threshold
 from reports.changes import Change
 
+ROUNDING = 1e-9
+"""What is worse by just so much is allowed, however the difference was rounded."""
+
 
 def thresholds(text: str) -> tuple[Threshold, ...]:
     """Those of the text of a grid.
@@ -35,7 +38,7 @@ def allowed(found: Iterable[Change], asked: Sequence[Threshold]) -> list[Change]
 def _judged(change: Change, threshold: Threshold | None) -> Change:
     if threshold is None or change.word != "worse":
         return change
-    within = change.loss <= threshold.allow
+    within = change.loss <= threshold.allow * (1.0 + ROUNDING)
     told = f"{change.floor + '; ' if change.floor else ''}{threshold.allow:g} allowed"
     return dataclasses.replace(change, floor=told, word="allowed" if within else "worse")
 

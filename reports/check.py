@@ -19,7 +19,8 @@ from reports.verdicts import Verdict, decide
 
 LATEST = """
 SELECT verdict.claim_id, verdict.word FROM verdict JOIN run ON run.id = verdict.run_id
-WHERE run.machine_id = (SELECT machine_id FROM run WHERE id = :run) ORDER BY run.started_at
+WHERE run.machine_id = (SELECT machine_id FROM run WHERE id = :run) AND verdict.word <> 'undecided'
+ORDER BY run.started_at
 """
 
 
@@ -32,7 +33,8 @@ def check(store: Store, claims: Sequence[Claim]) -> list[Verdict]:
 def keep(store: Store, run_id: str, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Write `verdicts` down as of the run `run_id`; returns those that fell.
 
-    One fell that is not what its claim's file says, or that the same machine supported before and contradicts now.
+    One fell that is not what its claim's file says, or that the same machine contradicts now and supported when it was
+    last decided there.
     """
     before = {row["claim_id"]: row["word"] for row in store.frame(LATEST, run=run_id).to_dict("records")}
     store.add_verdicts(run_id, [_row(verdict) for verdict in verdicts])

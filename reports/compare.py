@@ -63,7 +63,7 @@ def exact_changes(before: Figures, after: Figures) -> list[Change]:
 
 def _change(found: Difference) -> Change:
     key, before, after = found.key, found.before, found.after
-    share = None if not before or after is None else after / before - 1.0
+    share = None if not before or after is None else (after - before) / before
     return Change(
         rule="exact",
         method=key.subject.removesuffix(" {}"),

@@ -97,6 +97,13 @@ class Cost:
         rows = zip(self.figures.index, self.figures.to_numpy(float).tolist(), strict=True)
         return {place: {k: v for k, v in zip(names, row, strict=True) if not math.isnan(v)} for place, row in rows}
 
+    def between(self, low: int, high: int) -> Cost:
+        """What is of sizes with `low <= n <= high`."""
+        kept = {size for size in self.sizes if low <= positions(size) <= high}
+        figures = self.figures[self.figures.index.get_level_values("size").isin(kept)]
+        samples = {place: each for place, each in self.samples.items() if place[2] in kept}
+        return dataclasses.replace(self, figures=figures, samples=samples)
+
     def value(self, label: str, size: str, metric: str) -> float | None:
         """One figure, or None."""
         return self.places.get((label, size), {}).get(metric)

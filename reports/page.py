@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from harness.store import Store
-from reports.ablation import ablation_tables
+from reports.ablation import ablation_tables, compared_with_full
 from reports.amdahl import amdahl_tables
 from reports.attempts import KINDS, evidence, groups, led, linked, shown_of
 from reports.attention import attention_maps, attention_tables
@@ -99,6 +99,7 @@ def page_content(frames: Frames) -> dict[str, Any]:
     look = looks(tuple(dict.fromkeys((*frames.labels, *(label for race in raced for label in race.labels)))))
     paired, index, claims = list(zip(scored, pairs, strict=True)), groups(frames), claims_tables(frames)
     with_twins = list(zip(scored, compared_with_twins(frames, scored), strict=True))
+    with_full = compared_with_full(frames, scored)
     behind = {key: evidence(on_machine(frames, key)) for key in claims}
     harmed = harms(frames)
     measured = Measured(
@@ -117,8 +118,9 @@ def page_content(frames: Frames) -> dict[str, Any]:
         "counts": _counts(frames),
         "overview": overviews(frames, paired),
         "quality": [
-            _quality_part(frames, q, p, profiled, f"q{i}", look) | {"twins": twins_table(q, beside, profiled)}
-            for i, ((q, p), (_, beside)) in enumerate(zip(paired, with_twins, strict=True))
+            _quality_part(frames, q, p, profiled, f"q{i}", look)
+            | {"twins": twins_table(q, beside, profiled), "ablations": ablation_tables(frames, q, profiled, varied)}
+            for i, ((q, p), (_, beside), varied) in enumerate(zip(paired, with_twins, with_full, strict=True))
         ],
         "ways": ways_tables(frames, scored),
         "cost": [_cost_part(frames, c, g, f"c{i}", look) for i, (c, g) in enumerate(zip(profiled, grown, strict=True))],
@@ -148,7 +150,6 @@ def _quality_part(
     return {
         "title": quality.title,
         "anchor": name,
-        "ablations": ablation_tables(frames, quality, profiled),
         "table": quality_table(frames, quality, profiled, pairs),
         "pairs": pairs_table(quality.title, pairs),
         "published": published_table(frames, quality),

@@ -52,11 +52,16 @@ def against_best(label: str, pairs: Pairs) -> Entry:
         return missing("the best itself" if label == pairs.best else "not a network to compare")
     if math.isnan(pair.difference):
         return missing("both are infinite" if pair.reason == "infinite values" else pair.reason)
+    return judged(-pair.difference, pair, pairs.family)
+
+
+def judged(difference: float, pair: Comparison, family: int) -> Entry:
+    """The `difference` of a pair, either way round, marked where nothing can be built on it."""
     doubt = WORDS[pair.verdict] if pair.verdict in MARKS else ""
     return Entry(
-        text=_signed(-pair.difference),
-        value=-pair.difference,
-        note=explained(pair, pairs.family),
+        text=_signed(difference),
+        value=difference,
+        note=explained(pair, family),
         mark=MARKS.get(pair.verdict, ""),
         doubt=doubt,
     )

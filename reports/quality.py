@@ -12,7 +12,8 @@ import pandas as pd
 
 from reports.cost import Cost, common_sizes
 from reports.frames import BASELINE, Frames, positions
-from reports.stats import Interval, mean_interval
+from reports.significance import paired_interval
+from reports.stats import Interval
 from reports.tables import TIMES
 
 SCORES = ("psnr_y", "ssim_y", "psnr_y_rounded", "psnr_rgb_div2k", "lpips", "dists")
@@ -83,7 +84,7 @@ class Quality:
         first, second = self.images[label].to_numpy(float), self.images[other].to_numpy(float)
         with np.errstate(invalid="ignore"):
             differences = first - second
-        return float(differences.mean()), mean_interval(differences)
+        return float(differences.mean()), paired_interval(differences[:, None])
 
 
 def qualities(frames: Frames) -> list[Quality]:

@@ -14,8 +14,8 @@ from reports.changes import Change, Word
 from reports.counterparts import Network, became, counterparts, network
 from reports.frames import Frames
 from reports.quality import SCORES, qualities
-from reports.significance import crossed_interval, estimate
-from reports.stats import FEWEST, Floats, Interval
+from reports.significance import paired_interval
+from reports.stats import Floats, Interval
 from reports.tables import bounds, fixed, signed
 
 OF_ONE_TRAINING = 20.0
@@ -105,7 +105,7 @@ def _pairs(old: pd.DataFrame, new: pd.DataFrame) -> Floats:
 
 
 def _of_images(place: Place, old: Scores, new: Scores, differences: Floats) -> Change:
-    metric, mean, within = METRICS[place.metric], float(differences.mean()), _interval(differences)
+    metric, mean, within = METRICS[place.metric], float(differences.mean()), paired_interval(differences)
     digits, single = metric.digits + 1, old.weights != new.weights and differences.shape[1] == 1
     least = 0.5 * 10.0**-metric.digits
     loss = -mean if metric.better == "higher" else mean
@@ -123,14 +123,6 @@ def _of_images(place: Place, old: Scores, new: Scores, differences: Floats) -> C
         loss=loss,
         word=word,
     )
-
-
-def _interval(differences: Floats) -> Interval | None:
-    """Over images and training seeds; None of too few images."""
-    if len(differences) < FEWEST or not np.isfinite(differences).all():
-        return None
-    nothing = np.zeros((len(differences), 1))
-    return crossed_interval(differences, nothing, estimate(differences, nothing))
 
 
 def _word(differences: Floats, loss: float, least: float, within: Interval | None) -> Word:

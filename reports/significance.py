@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from reports.stats import DRAWS, LEVEL, SEED, Floats, Interval, draws, percentile_interval
+from reports.stats import DRAWS, FEWEST, LEVEL, SEED, Floats, Interval, draws, percentile_interval
 
 POWER = 0.8
 """With which a minimum detectable effect would be found."""
@@ -71,6 +71,14 @@ def crossed_interval(first: Floats, second: Floats, found: Estimate) -> Interval
     resampled = _resampled(images, first, SEED + 1) - _resampled(images, second, SEED + 2)
     wider = special.stdtrit(found.freedom, UPPER) / special.ndtri(UPPER)
     return percentile_interval(found.value + wider * (resampled - found.value))
+
+
+def paired_interval(differences: Floats) -> Interval | None:
+    """The same of paired `differences [n k]` over images and training seeds; None of too few, or of an infinite one."""
+    if len(differences) < FEWEST or not np.isfinite(differences).all():
+        return None
+    nothing = np.zeros((len(differences), 1))
+    return crossed_interval(differences, nothing, estimate(differences, nothing))
 
 
 def _resampled(images: Floats, values: Floats, seed: int) -> Floats:

@@ -34,13 +34,6 @@ def median_interval(samples: Floats) -> Interval | None:
     return None if len(samples) < FEWEST else percentile_interval(resampled_medians(samples))
 
 
-def mean_interval(differences: Floats) -> Interval | None:
-    """Bootstrap interval of the mean of paired differences; None for too few, or where one is infinite."""
-    if len(differences) < FEWEST or not np.isfinite(differences).all():
-        return None
-    return percentile_interval(differences[draws(len(differences))].mean(axis=1))
-
-
 def ratio_interval(numerator: Floats, denominator: Floats) -> Interval | None:
     """Bootstrap interval of the ratio of two medians of samples that were not taken in pairs."""
     if min(len(numerator), len(denominator)) < FEWEST:

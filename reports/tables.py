@@ -105,7 +105,7 @@ def ranks(entries: Sequence[Entry], better: Literal["higher", "lower"] | None) -
     """Best and second best; entries that print alike share a rank, and where all print alike there is no best."""
     competing = [e for e in entries if e.ranked and e.value is not None]
     ordered = sorted(competing, key=lambda e: e.value or 0.0, reverse=better == "higher")
-    places = list(dict.fromkeys(entry.text for entry in ordered))
+    places = list(dict.fromkeys(map(_printed, ordered)))
     if better is None or len(places) <= 1:
         return [""] * len(entries)
     second = places[1] if len(competing) >= FEWEST_FOR_SECOND else None
@@ -115,7 +115,13 @@ def ranks(entries: Sequence[Entry], better: Literal["higher", "lower"] | None) -
 def _rank(entry: Entry, best: str, second: str | None) -> Rank:
     if not entry.ranked:
         return ""
-    return "best" if entry.text == best else "second" if entry.text == second else ""
+    printed = _printed(entry)
+    return "best" if printed == best else "second" if printed == second else ""
+
+
+def _printed(entry: Entry) -> str:
+    """The figure itself: how far it scatters decides no place."""
+    return entry.text.partition(" ± ")[0]
 
 
 def missing(reason: str) -> Entry:

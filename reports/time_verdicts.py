@@ -10,6 +10,7 @@ import pandas as pd
 from reports.claims import Claim, Subject, Word
 from reports.controls import doubts
 from reports.evidence import Evidence, fits
+from reports.frames import positions
 from reports.noise import floor
 from reports.race import CONTROL_LABEL, Race, medians_of
 from reports.scaling import TIME, growths
@@ -39,11 +40,12 @@ def _decided(claim: Claim, race: Race) -> Told | None:
     own, other = (_label(race, subject) for subject in (claim.subject, claim.against))
     if own is None or (claim.against is not None and other is None):
         return None
-    if claim.form == "exponent":
+    if claim.form == "exponent" and (race.alone or claim.quantity == "attention_time"):
         return _exponent(claim, race, own)
     if claim.form == "ratio" and other is not None:
         return _ratio(claim, race, own, other)
-    return "undecided", "", f"times are not decided in the form {claim.form}", race.attempts
+    what = "" if race.alone else " of whole networks"
+    return "undecided", "", f"times{what} are not decided in the form {claim.form}", race.attempts
 
 
 def _label(race: Race, subject: Subject | None) -> str | None:
@@ -52,8 +54,12 @@ def _label(race: Race, subject: Subject | None) -> str | None:
 
 
 def _exponent(claim: Claim, race: Race, label: str) -> Told:
-    """By the fit over all sizes that ran, if the controls of the session came out as they must."""
-    grown = growths(race.cost)
+    """By the fit over what ran between the claimed sizes, if the session's controls came out there as they must."""
+    ends = sorted(claim.sizes, key=positions)[:: len(claim.sizes) - 1]
+    lacking = [shown(size) for size in ends if (label, size) not in race.samples]
+    if lacking:
+        return "undecided", "", f"not timed at {', '.join(lacking)}", race.attempts
+    grown = growths(race.cost.between(*map(positions, ends)))
     found = next((each for each in grown if (each.label, each.quantity) == (label, TIME)), None)
     if found is None or found.interval is None:
         return "undecided", "", "too few sizes were timed", race.attempts

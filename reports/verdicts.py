@@ -51,6 +51,8 @@ def decide(claim: Claim, evidence: Evidence) -> Verdict:
     other = [evidence.figure(claim, claim.against, size) for size in claim.sizes] if claim.against else []
     if lacking := _lacking(claim, own, other):
         return Verdict(claim=claim, word="undecided", found="", reason=lacking)
+    if claim.form != "value" and (nothing := _nothing(claim, own, other)):
+        return Verdict(claim=claim, word="undecided", found="", reason=nothing)
     attempts = tuple(dict.fromkeys(figure.attempt for figure in (*own, *other) if figure))
     forms = {"exponent": _exponent, "ratio": _ratio, "value": _value, "crossover": _crossover}
     word, found, reason = forms[claim.form](claim, _floats(own), _floats(other))
@@ -107,17 +109,22 @@ def _crossover(claim: Claim, own: Floats, other: Floats) -> Told:
     n, ratio = _n(claim)[order], np.log(own / other)[order]
     dearer = np.flatnonzero(ratio >= 0.0)
     if not len(dearer):
-        return _crossed(claim, 0.0, f"cheaper at every size from n = {fixed(n[0], 0)} on")
+        return _crossed(claim, 0.0, n[0], f"cheaper at every size from n = {fixed(n[0], 0)} on")
     last = int(dearer[-1])
     if last == len(n) - 1:
-        return _crossed(claim, math.inf, f"not cheaper up to n = {fixed(n[-1], 0)}")
+        return _crossed(claim, n[-1], math.inf, f"not cheaper up to n = {fixed(n[-1], 0)}")
     part = ratio[last] / (ratio[last] - ratio[last + 1])
     at = math.exp(math.log(n[last]) + part * math.log(n[last + 1] / n[last]))
-    return _crossed(claim, at, f"cheaper from n = {fixed(at, 0)} on")
+    return _crossed(claim, at, at, f"cheaper from n = {fixed(at, 0)} on")
 
 
-def _crossed(claim: Claim, at: float, found: str) -> Told:
-    return ("supported" if claim.holds(at) else "contradicted"), found, ""
+def _crossed(claim: Claim, low: float, high: float, found: str) -> Told:
+    """By where it may lie: beyond the sizes that were counted nobody knows where."""
+    if claim.holds(low) and claim.holds(high):
+        return "supported", found, ""
+    if claim.excludes(low, high):
+        return "contradicted", found, ""
+    return "undecided", found, "the sizes do not reach the bounds"
 
 
 def _lacking(claim: Claim, own: Sequence[Figure | None], other: Sequence[Figure | None]) -> str:
@@ -126,6 +133,17 @@ def _lacking(claim: Claim, own: Sequence[Figure | None], other: Sequence[Figure 
         without = [shown(size) for size, figure in zip(claim.sizes, figures, strict=bool(figures)) if figure is None]
         if figures and without:
             return f"nothing was counted of {subject} at {', '.join(without)}"
+    return ""
+
+
+def _nothing(claim: Claim, own: Sequence[Figure | None], other: Sequence[Figure | None]) -> str:
+    """Where there is no cost at all, which grows by no exponent and is no part of another."""
+    for subject, figures in ((claim.subject, own), (claim.against, other)):
+        zeros = [
+            shown(size) for size, each in zip(claim.sizes, figures, strict=bool(figures)) if each and not each.value
+        ]
+        if zeros:
+            return f"{subject} has none at {', '.join(zeros)}"
     return ""
 
 

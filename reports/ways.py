@@ -8,7 +8,7 @@ from typing import Any
 from harness.records import METRICS
 from reports.frames import Frames
 from reports.quality import Quality
-from reports.stats import mean_interval
+from reports.significance import paired_interval
 from reports.tables import PERCENT, TIMES, Column, Entry, Row, Table, bounds, fixed, make_table, missing, signed
 
 WAY = ("tiling", "precision", "self_ensemble")
@@ -74,7 +74,7 @@ def _difference(label: str, first: Quality, other: Quality) -> Entry:
     if both.empty:
         return missing("no training and hash draw was asked in both ways")
     differences = (asked[1][both] - asked[0][both]).mean(axis="columns").to_numpy(float)
-    interval, mean = mean_interval(differences), float(differences.mean())
+    interval, mean = paired_interval(differences[:, None]), float(differences.mean())
     if mean != mean:  # noqa: PLR0124 - NaN: both are infinite
         return missing("both are infinite")
     told = f" ({bounds(interval, digits=3)})" if interval else ""

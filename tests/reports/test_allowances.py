@@ -60,3 +60,10 @@ def test_thresholds_are_read_from_the_text_of_a_grid() -> None:
     assert thresholds('name = "g"') == ()
     with pytest.raises(UserError, match=r"thresholds: allow: .*not -1"):
         thresholds('[[thresholds]]\nmetric = "macs"\nallow = -1\n')
+
+
+@pytest.mark.parametrize(("after", "allow"), [(105.0, 0.05), (110.0, 0.1), (120.0, 0.2), (101.0, 0.01)])
+def test_as_much_as_is_allowed_is_allowed_however_it_is_rounded(after: float, allow: float) -> None:
+    lost = exact_changes({KEY: {"macs": 100.0}}, {KEY: {"macs": after}})
+    (found,) = allowed(lost, [Threshold(metric="macs", allow=allow)])
+    assert found.word == "allowed"

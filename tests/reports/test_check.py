@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 from harness.store import Store
 from reports.check import as_json, as_junit, check, keep
+from reports.verdicts import Verdict
 from tests.reports.counted import counted_run
 from tests.reports.test_verdicts import LINEAR, QUADRATIC, claim
 
@@ -31,6 +32,15 @@ def test_a_claim_falls_when_the_machine_supported_it_before(tmp_path: Path) -> N
     assert list(kept["word"]) == ["supported", "supported", "contradicted"]
     assert json.loads(kept["claim"][0])["id"] == "linear"
     assert len(json.loads(kept["attempts"][0])) == len(LINEAR_CLAIM.sizes)
+    store.close()
+
+
+def test_a_claim_falls_however_often_it_was_undecided_between(tmp_path: Path) -> None:
+    store, fallen = Store(str(tmp_path / "store.db")), []
+    for word in ("supported", "undecided", "contradicted"):
+        verdict = Verdict(claim=LINEAR_CLAIM, word=word, found="")
+        fallen.append([v.claim.id for v in keep(store, counted_run(store, {"a": LINEAR}), [verdict])])
+    assert fallen == [[], [], ["linear"]]
     store.close()
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from harness.store import Store
-from reports.ablation import ablation_tables
+from reports.ablation import ablation_tables, compared_with_full
 from reports.cost import costs
 from reports.figures import quality_figures
 from reports.frames import Frames, load
@@ -125,7 +125,7 @@ def test_figures_of_time_are_those_of_one_machine_each(both: Frames) -> None:
 
 def ablation_of(frames: Frames) -> Table:
     (quality,) = qualities(frames)
-    (table,) = ablation_tables(frames, quality, costs(frames))
+    (table,) = ablation_tables(frames, quality, costs(frames), *compared_with_full(frames, [quality]))
     return table
 
 

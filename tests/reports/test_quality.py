@@ -14,7 +14,8 @@ from reports.frames import Frames, load
 from reports.pairs import compared
 from reports.quality import qualities
 from reports.scores import quality_table
-from reports.tables import DASH, TIMES, Row, Table
+from reports.significance import paired_interval
+from reports.tables import DASH, TIMES, Row, Table, bounds
 from tests.stores import (
     BICUBIC,
     EDSR,
@@ -68,7 +69,7 @@ def test_gain_is_over_bicubic_and_its_interval_is_paired_by_image(frames: Make) 
     table = table_of(frames())
     differences = [psnr_of(NLSN, i) - psnr_of(BICUBIC, i) for i in range(3)]
     assert text_of(table, "NLSN", "gain") == f"+{np.mean(differences):.2f}"
-    assert text_of(table, "NLSN", "interval") == f"{min(differences):.2f} to {max(differences):.2f}"
+    assert text_of(table, "NLSN", "interval") == bounds(paired_interval(np.array(differences)[:, None]), digits=2)
     assert text_of(table, "Bicubic", "gain") == DASH
 
 

@@ -37,6 +37,12 @@ def test_entries_that_print_alike_share_a_rank() -> None:
     assert ranks(entries(4.0, 3.001, 3.004, 1.0), "higher") == ["best", "second", "second", ""]
 
 
+def test_how_far_a_figure_scatters_decides_no_rank() -> None:
+    told = [("30.21 ± 0.11", 30.214), ("30.21 ± 0.10", 30.213), ("30.20 ± 0.11", 30.204), ("30.10 ± 0.10", 30.1)]
+    found = [Entry(text=text, value=value, ranked=True) for text, value in told]
+    assert ranks(found, "higher") == ["best", "best", "second", ""]
+
+
 def test_nothing_is_best_where_all_are_alike_or_alone_or_no_direction_is_better() -> None:
     assert ranks(entries(1.0, 1.0, 1.0), "higher") == ["", "", ""]
     assert ranks(entries(1.0, None), "higher") == ["", ""]

@@ -85,3 +85,22 @@ def test_what_did_not_run_is_undecided(tmp_path: Path) -> None:
     found = verdict(tmp_path, asked(subject={"method": "dlsn"}))
     assert (found.word, found.reason) == ("undecided", "nothing of this was timed in turn here")
     assert verdict(tmp_path / "training", asked(way={"mode": "training"})).word == "undecided"
+
+
+@pytest.mark.parametrize(("sizes", "lacking"), [(("24x24", "768x768"), "768"), (("8x8", "96x96"), "8")])
+def test_an_exponent_at_sizes_that_were_not_timed_is_undecided(
+    tmp_path: Path, sizes: tuple[str, ...], lacking: str
+) -> None:
+    found = verdict(tmp_path, asked(sizes=sizes))
+    assert (found.word, found.found) == ("undecided", "")
+    assert found.reason == f"not timed at {lacking}\u00d7{lacking}"
+
+
+def test_an_exponent_is_of_the_claimed_sizes_alone(tmp_path: Path) -> None:
+    found = verdict(tmp_path, asked(sizes=("24x24", "48x48")))
+    assert (found.word, found.reason) == ("undecided", "too few sizes were timed")
+
+
+def test_exponents_of_whole_networks_are_not_taken_for_those_of_attention(tmp_path: Path) -> None:
+    found = verdict(tmp_path, asked(way={"scope": "network", "scale": 2}), scale=2)
+    assert found.reason == "times of whole networks are not decided in the form exponent"

@@ -103,16 +103,30 @@ def test_a_value_is_exact(tmp_path: Path) -> None:
         (40.0, 3500, 4500, "supported", "cheaper from n = 4"),
         (40.0, 1000, 2000, "contradicted", "cheaper from n = 4"),
         (1.0, None, 576, "supported", "cheaper at every size"),
-        (900.0, None, 20736, "contradicted", "not cheaper up to n = 20"),
+        (900.0, None, 20736 / 2, "contradicted", "not cheaper up to n = 20"),
+        (1.0, 200, 400, "undecided", "cheaper at every size"),
+        (1.0, None, 100, "undecided", "cheaper at every size"),
+        (900.0, 50000, None, "undecided", "not cheaper up to n = 20"),
+        (900.0, 10000, None, "supported", "not cheaper up to n = 20"),
     ],
 )
 def test_a_crossover_is_the_size_from_which_one_stays_cheaper(
-    tmp_path: Path, slope: float, low: float | None, high: float, word: str, told: str
+    tmp_path: Path, slope: float, low: float | None, high: float | None, word: str, told: str
 ) -> None:
     asked = claim(form="crossover", against={"method": "b"}, low=low, high=high, sizes=SIZES)
     found = verdict(tmp_path, asked, a=lambda n: slope * n, b=QUADRATIC)
     assert found.word == word
     assert found.found.startswith(told)
+
+
+@pytest.mark.parametrize("form", ["exponent", "ratio", "crossover"])
+def test_no_cost_at_all_decides_nothing_but_its_value(tmp_path: Path, form: str) -> None:
+    against = {} if form == "exponent" else {"against": {"method": "b"}}
+    found = verdict(tmp_path, claim(form=form, sizes=SIZES, **against), a=lambda _: 0.0, b=lambda _: 0.0)
+    assert (found.word, found.found) == ("undecided", "")
+    assert found.reason.startswith("a has none at 24")
+    alone = verdict(tmp_path / "value", claim(form="value", low=None, high=0.0), a=lambda _: 0.0)
+    assert alone.word == "supported"
 
 
 def test_what_was_not_counted_is_told_by_whom_and_where(tmp_path: Path) -> None:
