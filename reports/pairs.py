@@ -156,7 +156,7 @@ def _held(chosen: Sequence[tuple[Network, Network]], testable: int, images: int,
 
 def _too_few(images: int, pairs: int, least: float) -> str:
     """Why no difference on so few images can be established."""
-    after = f", after Holm over the {pairs} pairs of this table {significant(least, 2)}" if pairs > 1 else ""
+    after = f", after Holm over the {pairs} pairs on these images {significant(least, 2)}" if pairs > 1 else ""
     return f"{images} images can give no p below {significant(least_p(images), 2)}{after}"
 
 

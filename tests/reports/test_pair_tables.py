@@ -48,7 +48,7 @@ def test_undecided_distances_carry_a_mark_of_their_own(frames: Make) -> None:
     entries, _ = table_and_pairs(frames())
     assert (entries["EDSR"].mark, entries["EDSR"].doubt) == ("?", "undecided")
     assert entries["EDSR"].note.startswith(
-        "undecided: 3 images can give no p below 0.25, after Holm over the 6 pairs of this table 1.0"
+        "undecided: 3 images can give no p below 0.25, after Holm over the 6 pairs on these images 1.0"
     )
 
 

@@ -186,7 +186,7 @@ def test_images_enough_for_one_pair_may_be_too_few_for_many() -> None:
     (pairs,) = compared([quality_of({"A": base + 2 * gaps, "B": base + gaps, "C": base})])
     assert {pair.verdict for pair in pairs.comparisons} == {"undecided"}
     assert pairs.comparisons[0].reason == (
-        "6 images can give no p below 0.031, after Holm over the 3 pairs of this table 0.094"
+        "6 images can give no p below 0.031, after Holm over the 3 pairs on these images 0.094"
     )
     assert pairs.family == 0
 
