@@ -78,6 +78,11 @@ FigureFile = Annotated[
 Width = Annotated[str, typer.Option(help="Of the figure: column (3.33 in), text (6.9 in), or a number of inches.")]
 
 
+SQLITE = frozenset({".sqlite", ".db"})
+"""How the names of stores end."""
+ADVICE = ": run a grid first, or name the store with --store or its folder with --out"
+
+
 def grid_file(path: Path) -> Path:
     """The grid file at `path`, or the one of that name that comes with nlbench."""
     shipped = GRIDS / path.with_suffix(".toml").name
@@ -92,12 +97,20 @@ def existing_store(out: Path, store: str | None) -> Store:
     """
     from harness.store import Store  # noqa: PLC0415 - the database library is not needed by --help
 
-    file = out / STORE_FILE
-    if store is None and not file.is_file():
-        raise UserError(
-            f"no store at {file}: run a grid first, or name the store with --store or its folder with --out"
-        )
-    return Store(store or str(file))
+    if store is not None and "://" in store:
+        return Store(store)
+    file = Path(store) if store else out / STORE_FILE
+    if not file.is_file() or not file.stat().st_size:
+        raise UserError(f"no store at {file}{_advice(file) if store else ADVICE}")
+    return Store(str(file))
+
+
+def _advice(file: Path) -> str:
+    """Which store there is in the folder of `file`, which is none."""
+    from datasets.naming import nearest  # noqa: PLC0415 - loads NumPy, which --help need not
+
+    others = [each.name for each in file.parent.glob("*") if each.suffix in SQLITE and each != file]
+    return f": {nearest(file.name, others)}" if others else ""
 
 
 def console() -> Console:

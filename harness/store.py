@@ -11,27 +11,22 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
-import sqlite3
-import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from datasets.naming import nearest
+from harness.databases import bring_up_to_date, connected
 from harness.errors import UserError
-from harness.outages import patiently, told
+from harness.outages import patiently, told, without_password
 from harness.records import SETTLED, Artifact, Outcome, Record, Status, Task, canonical, fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MIGRATIONS = Path(__file__).with_name("migrations")
-LOCK_WAIT_S = 30.0
-ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7301)"}
-"""How each database keeps others out while the tables are brought up to date; the number is ours by choice."""
+COUNTING = ("check", "baseline", "compare")
+MOST_NAMED = 5
 NOT_COMPARED = ("weights", "hash_seed")
 """Parts of a protocol that may differ inside one column of a table: which weights, which draw."""
 
@@ -52,15 +47,17 @@ class Store:
     def __init__(self, url: str) -> None:
         """Open the store at `url` (an SQLAlchemy URL, or the path of an SQLite file) and bring its tables up to date.
 
+        An SQLite file that may not be written is opened for reading.
+
         Raises:
-            UserError: the URL is no URL, its database cannot be reached or written, or the store is newer than us.
+            UserError: the URL is no URL, its database cannot be reached or is no store, or the store is newer than us.
         """
         self.url = url if "://" in url else f"sqlite:///{url}"
         self._latest: str | None = None
         with told(self.url, "open", everything=True), contextlib.ExitStack() as on_failure:
-            self.engine = _engine(self.url)
+            self.engine = connected(self.url)
             on_failure.callback(self.close)
-            _migrate(self.engine)
+            bring_up_to_date(self.engine)
             self._tables = sa.MetaData()
             self._tables.reflect(self.engine, views=True)
             on_failure.pop_all()
@@ -122,21 +119,25 @@ class Store:
         return found | {key: "done" for key, status in rows if key in wanted and status == "done"}
 
     def run_id(self, beginning: str | None = None) -> str:
-        """The id of the newest run, or of the one whose id begins so.
+        """The id of the newest run that a user asked for, or of the one whose id begins so.
+
+        What `check`, `baseline` and `compare` counted for themselves is the newest only where there is nothing else.
 
         Raises:
             UserError: the store holds no such run, or several.
         """
         table = self._tables.tables["run"]
-        query = sa.select(table.c.id).order_by(table.c.started_at.desc())
-        ids = [row.id for row in self._rows(query)]
-        found = [run_id for run_id in ids if run_id.startswith(beginning or "")]
-        if not found or (beginning and len(found) > 1):
+        columns = (table.c.id, table.c.grid_name, table.c.started_at, table.c.command)
+        runs = self._rows(sa.select(*columns).order_by(table.c.started_at.desc()))
+        if not runs:
+            raise UserError(f"the store {without_password(self.url)} holds no run yet")
+        if beginning is None:
+            return str(next((run.id for run in runs if not _by_the_way(run.command)), runs[0].id))
+        found = [str(run.id) for run in runs if run.id.startswith(beginning)]
+        if len(found) != 1:
             count = f"{len(found)} runs begin" if found else "no run begins"
-            raise UserError(
-                f"{count} with {beginning!r}: {nearest(beginning, ids)}" if beginning else "the store is empty"
-            )
-        return str(found[0])
+            raise UserError(f"{count} with {beginning!r}; the newest are {', '.join(map(_called, runs[:MOST_NAMED]))}")
+        return found[0]
 
     def measurements(self, run_id: str | None = None) -> pd.DataFrame:
         """Every number of the store, or every number that one run asked for, with the cells it asked for."""
@@ -191,37 +192,13 @@ class Store:
             connection.execute(insert.on_conflict_do_nothing(index_elements=["id"]), unique)
 
 
-def _engine(url: str) -> sa.Engine:
-    engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-    if engine.dialect.name not in ALONE:
-        raise UserError(f"a store is SQLite or PostgreSQL, not {engine.dialect.name}")
-    if engine.dialect.name == "sqlite":
-        if engine.url.database:
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-    return engine
+def _by_the_way(command: str) -> bool:
+    """Whether a run was made by a verb that counts what it needs for something else."""
+    return command.split()[2:3] in [[verb] for verb in COUNTING]
 
 
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    """Readers beside a writer, patience with other writers, and references that hold."""
-    connection.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT_S * 1000)}")
-    _write_ahead(connection)
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _write_ahead(connection: Any) -> None:
-    """Switch to write-ahead logging; SQLite does not wait for others here by itself, whatever its timeout."""
-    end = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > end:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+def _called(run: Any) -> str:
+    return f"{run.id[:8]} ({run.grid_name!r}, {run.started_at[:16].replace('T', ' ')})"
 
 
 def _dialect_insert(connection: sa.Connection) -> Any:
@@ -232,28 +209,6 @@ def _dialect_insert(connection: sa.Connection) -> Any:
     from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415
 
     return sqlite_insert
-
-
-def _migrate(engine: sa.Engine) -> None:
-    """Apply the migrations that the store does not have yet, all in one transaction."""
-    files = sorted(MIGRATIONS.glob("[0-9]*.sql"))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(ALONE[engine.dialect.name])
-        connection.exec_driver_sql(
-            "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name TEXT NOT NULL)"
-        )
-        applied = connection.exec_driver_sql("SELECT COALESCE(MAX(number), 0) FROM migration").scalar_one()
-        if applied > len(files):
-            raise UserError(f"the store has migration {applied}, this version of nlbench knows {len(files)}: update it")
-        for number, file in enumerate(files[applied:], start=applied + 1):
-            for statement in _statements(file.read_text(encoding="utf-8")):
-                connection.exec_driver_sql(statement)
-            connection.execute(sa.text("INSERT INTO migration VALUES (:n, :f)"), {"n": number, "f": file.name})
-
-
-def _statements(script: str) -> list[str]:
-    lines = (line for line in script.splitlines() if not line.lstrip().startswith("--"))
-    return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
 
 
 def _wanted_row(run_id: str, position: int, wanted: Wanted) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Optional
 
 import typer
 
-from harness.errors import UserError
 from harness.isolate import start_server
 from harness.options import (
     DEFAULT_OUT,
@@ -168,8 +167,6 @@ def done_again(
     from harness.progress import Quiet, listener  # noqa: PLC0415
     from harness.recorded import trainings  # noqa: PLC0415
 
-    if store and "://" not in store and not Path(store).is_file():
-        raise UserError(f"no store at {store}")
     old = existing_store(out, store)
     found = replay.attempts(old, asked)
     place = replay.fresh_place(out, found[0], asked, device, threads)

@@ -37,6 +37,7 @@ def export(store: Store, file: Path, form: str, runs: Sequence[str] = ()) -> str
         UserError: the file cannot be written, or is to be a store and exists.
     """
     run_ids = list(dict.fromkeys(store.run_id(each) for each in runs))
+    store.run_id()  # of a store without runs there is nothing to write, least of all over a file that is there
     if form == STORE:
         return _store(store, file, run_ids)
     for tracker in TRACKERS:
@@ -63,8 +64,7 @@ def form_of(file: Path, form: str | None = None) -> str:
 
 
 def _store(store: Store, file: Path, run_ids: Sequence[str]) -> str:
-    if not (chosen := run_ids or list(store.frame(RUNS)["id"])):
-        raise UserError("the store is empty: there is no run to export")
+    chosen = run_ids or list(store.frame(RUNS)["id"])
     copied = copy_runs(store, file, chosen)
     runs = f"{copied.runs:,} run{'s' if copied.runs > 1 else ''}"
     others = f"; attempts among them were made by other runs: {copied.others}" if copied.others else ""

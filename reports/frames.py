@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-from harness.errors import UserError
 from harness.records import EXECUTIONS, Status
 from harness.store import NOT_COMPARED, Store, read_json
 
@@ -150,7 +149,7 @@ def load(store: Store, run_id: str | None = None, *, pictures: bool = True) -> F
         UserError: there is no run, or none with this id.
     """
     runs = store.frame(RUN)
-    run = _chosen_run(runs, run_id)
+    run = _told(runs[runs["id"] == store.run_id(run_id)].iloc[0])
     attempts = store.frame(ATTEMPTS, run=run["id"])
     tasks = _tasks(store.frame(WANTED, run=run["id"]), store.frame(CELLS, run=run["id"]), attempts)
     return Frames(
@@ -197,14 +196,8 @@ def positions(size: str) -> int:
     return int(found[1]) * int(found[2]) if found else 0
 
 
-def _chosen_run(runs: pd.DataFrame, run_id: str | None) -> dict[str, Any]:
-    if runs.empty:
-        raise UserError("the store holds no run yet: nothing to report")
-    chosen = runs if run_id is None else runs[runs["id"] == run_id]
-    if chosen.empty:
-        known = ", ".join(runs["id"].tail(5))
-        raise UserError(f"no run {run_id!r} in the store; the latest are {known}")
-    row = chosen.iloc[-1].to_dict()
+def _told(run: pd.Series[Any]) -> dict[str, Any]:
+    row = run.to_dict()
     texts = {"versions": read_json(row["versions"]), "machine": read_json(row.pop("description"))}
     texts["published"] = read_json(row["published"] or "{}")
     return {str(name): value for name, value in row.items()} | texts

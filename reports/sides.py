@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.grid_tables import Threshold
+from harness.options import SQLITE, existing_store
 from harness.store import Store
 from reports.allowances import allowed, thresholds
 from reports.baseline import Figures, figures, read
@@ -18,7 +19,6 @@ from reports.quality_changes import quality_changes
 from reports.time_changes import not_compared, time_changes
 
 BASELINE = ".txt"
-STORES = frozenset({".sqlite", ".db"})
 NEWEST = "SELECT id, grid_name, commit_id, dirty FROM run ORDER BY started_at"
 
 
@@ -49,7 +49,7 @@ class Finder:
             UserError: it is none of these, or both a run and a commit.
         """
         path = Path(told)
-        if "://" in told or path.suffix in STORES:
+        if "://" in told or path.suffix in SQLITE:
             return self._of_store(told)
         if path.suffix == BASELINE or path.is_file():
             return Side(told=told, exact=read(path))
@@ -65,9 +65,7 @@ class Finder:
         return self._of_commit(told, commit) if commit else self._of_run(told)
 
     def _of_store(self, told: str) -> Side:
-        if "://" not in told and not Path(told).is_file():
-            raise UserError(f"no store at {told}")
-        store = Store(told)
+        store = existing_store(Path(), told)
         runs = _newest(store)
         store.close()
         return _measured(told, runs)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import outages
+from harness import databases, outages
 from harness import store as store_module
 from harness.errors import UserError
 from harness.place import Place
@@ -90,7 +90,7 @@ def test_a_store_that_stays_locked_ends_the_run_with_a_message_and_nothing_is_lo
     path = write_grid(TINY, top=TASKS, steps=7)
     lock = Lock(place, None)
     with monkeypatch.context() as changed:
-        changed.setattr(store_module, "LOCK_WAIT_S", 0.5)
+        changed.setattr(databases, "LOCK_WAIT_S", 0.5)
         with pytest.raises(
             UserError, match=r"cannot write the store .*store.sqlite: database is locked: another process"
         ):

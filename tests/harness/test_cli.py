@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+import run_all
+from harness.errors import UserError
 from harness.store import Store
 from tests.commands import ROOT, command, here
 from tests.conftest import WriteGrid
@@ -207,3 +210,22 @@ def test_every_dependency_of_the_project_has_a_tested_version_and_no_address_is_
     assert names - {"triton"} <= pinned, "a PyTorch for CUDA wants a Triton of its own"
     assert "://" not in constraints
     assert "@" not in constraints
+
+
+@pytest.mark.parametrize("verb", [["report"], ["table"], ["figure"], ["export", "old.csv"], ["compare"]])
+def test_a_store_that_is_misspelt_is_told_and_not_made(tmp_path: Path, verb: list[str]) -> None:
+    (tmp_path / "store.sqlite").write_bytes(b"x")
+    (tmp_path / "old.csv").write_text("kept")
+    asked = str(tmp_path / "stroe.sqlite")
+    words = [word if word != "old.csv" else str(tmp_path / word) for word in verb]
+    made = CliRunner().invoke(run_all.app, [*words, *(["--store", asked] if verb != ["compare"] else [asked, asked])])
+    assert isinstance(made.exception, UserError)
+    assert str(made.exception).startswith(f"no store at {asked}: did you mean 'store.sqlite'?")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["old.csv", "store.sqlite"]
+    assert (tmp_path / "old.csv").read_text() == "kept"
+
+
+def test_an_empty_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "store.sqlite").touch()
+    made = CliRunner().invoke(run_all.app, ["report", "--out", str(tmp_path)])
+    assert str(made.exception).startswith(f"no store at {tmp_path / 'store.sqlite'}: run a grid first")

@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-import harness.store as store_module
+from harness import databases
+from harness.databases import MIGRATIONS
 from harness.errors import UserError
 from harness.records import Artifact, Outcome, Record, Status, Task
-from harness.store import MIGRATIONS, Store, Wanted
+from harness.store import Store, Wanted
 
 POSTGRESQL = "NLBENCH_TEST_POSTGRESQL"
 TASK = Task(kind="evaluate", key="task-1", spec={"dataset": "set", "tiling": "whole"}, needs=("train-1",))
@@ -256,7 +257,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(opened: Store, beginning: str
 
 
 def test_a_run_that_is_not_there_is_told(opened: Store) -> None:
-    with pytest.raises(UserError, match="the store is empty"):
+    with pytest.raises(UserError, match="holds no run yet"):
         opened.run_id()
     begin(opened)
     with pytest.raises(UserError, match="no run begins with 'zzz'"):
@@ -290,6 +291,64 @@ def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
         Store(str(tmp_path / "store.sqlite"))
 
 
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "other.sqlite") as other:
+        other.execute("CREATE TABLE notes (text TEXT)")
+    before = (tmp_path / "other.sqlite").read_bytes()
+    with pytest.raises(UserError, match="this database is no store: it holds notes"):
+        Store(str(tmp_path / "other.sqlite"))
+    with sqlite3.connect(tmp_path / "other.sqlite") as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("notes",)]
+    assert before
+
+
+def may_not_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for somebody else than root, whom nothing stops."""
+    monkeypatch.setattr(databases.os, "access", lambda *_: False)
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["closed", "while a writer has it open"])
+def test_a_store_that_may_not_be_written_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    writer = Store(str(tmp_path / "a b.sqlite"))
+    writer.write(begin(writer), outcome())
+    if not left:
+        writer.close()
+    may_not_be_written(monkeypatch)
+    before = (tmp_path / "a b.sqlite").read_bytes()
+    reader = Store(str(tmp_path / "a b.sqlite"))
+    assert len(reader.measurements()) == len(RECORDS)
+    with pytest.raises(UserError, match=r"cannot write the store .*readonly"):
+        begin(reader)
+    reader.close()
+    assert (tmp_path / "a b.sqlite").read_bytes() == before
+    writer.close()
+
+
+def test_an_older_store_that_may_not_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(str(tmp_path / "s.sqlite")).close()
+    with sqlite3.connect(tmp_path / "s.sqlite") as old:
+        old.execute("DELETE FROM migration WHERE number > 1")
+    may_not_be_written(monkeypatch)
+    with pytest.raises(UserError, match="older than this version of nlbench, and may not be written: copy it first"):
+        Store(str(tmp_path / "s.sqlite"))
+
+
+def test_what_is_counted_by_the_way_is_not_the_run_that_is_meant(opened: Store) -> None:
+    def run(command: str) -> str:
+        return opened.begin_run({**RUN, "command": command}, MACHINE, ())
+
+    counted = run("python run_all.py check")
+    assert opened.run_id() == counted, "where there is nothing else"
+    asked = run("python run_all.py run check.toml")
+    run("python run_all.py check --out out")
+    run("python run_all.py baseline save costs.txt")
+    assert opened.run_id() == asked
+    with pytest.raises(UserError, match=rf"no run begins with 'zzz'; the newest are .*{asked[:8]} \('g', 20"):
+        opened.run_id("zzz")
+
+
 def test_a_store_whose_lock_is_held_for_a_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite refuses at once where write-ahead logging is switched on while another opens the same file."""
 
@@ -303,13 +362,13 @@ def test_a_store_whose_lock_is_held_for_a_moment_is_waited_for(monkeypatch: pyte
                 raise sqlite3.OperationalError(self.message)
 
     held = Connection("database is locked")
-    store_module._write_ahead(held)
+    databases._write_ahead(held)
     assert held.calls == 4
     with pytest.raises(sqlite3.OperationalError, match="malformed"):
-        store_module._write_ahead(Connection("malformed"))
-    monkeypatch.setattr(store_module, "LOCK_WAIT_S", 0.0)
+        databases._write_ahead(Connection("malformed"))
+    monkeypatch.setattr(databases, "LOCK_WAIT_S", 0.0)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        store_module._write_ahead(Connection("database is locked"))
+        databases._write_ahead(Connection("database is locked"))
 
 
 def test_a_region_is_kept(opened: Store) -> None:

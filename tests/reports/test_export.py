@@ -93,7 +93,7 @@ def test_a_store_is_of_all_runs_unless_some_are_named(tmp_path: Path) -> None:
 
 def test_a_store_of_nothing_and_figures_of_several_runs_are_refused(tmp_path: Path) -> None:
     empty = Store(str(tmp_path / "store.db"))
-    with pytest.raises(UserError, match="the store is empty: there is no run to export"):
+    with pytest.raises(UserError, match="holds no run yet"):
         export(empty, tmp_path / "small.sqlite", "sqlite")
     runs = [add_run(empty, Plan(sizes=("24x24",))) for _ in range(2)]
     with pytest.raises(UserError, match="figures for bencher are those of one run"):

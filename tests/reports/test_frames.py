@@ -84,7 +84,7 @@ def test_a_store_without_runs_says_so(tmp_path: Path) -> None:
 
 def test_an_unknown_run_names_the_known_ones(tmp_path: Path, plan: Plan) -> None:
     store, run_id = make_store(tmp_path / "s.db", plan)
-    with pytest.raises(UserError, match=f"no run 'x'.*{run_id}"):
+    with pytest.raises(UserError, match=f"no run begins with 'x'.*{run_id[:8]}"):
         load(store, "x")
 
 
