@@ -127,8 +127,9 @@ def answer(network: nn.Module, pair: Pair, scale: int, spec: Mapping[str, Any], 
     how = How(**{name: spec[name] for name in ("tiling", "precision", "self_ensemble")})
     try:
         sr = super_resolve(network.eval(), pair.lr, how, scale=scale, device=device)
-    except FloatingPointError as error:
-        raise FloatingPointError(f"{pair.name}: {error}") from error
+    except (FloatingPointError, ValueError) as error:
+        kind = FloatingPointError if isinstance(error, FloatingPointError) else ValueError
+        raise kind(f"{pair.name}: {error}") from error
     if sr.shape != pair.hr.shape:
         raise ValueError(f"{pair.name}: the network returned {sr.shape}, expected {pair.hr.shape}")
     return sr

@@ -128,6 +128,10 @@ def cost_report(asked: Asked) -> CostReport:
         return _report(asked, settings, lambda: plugin.build(asked.scale, asked.settings))
     except ValueError as error:
         raise error if isinstance(error, UserError) else UserError(str(error)) from error
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise UserError(f"{asked.size} is more than can be counted: a tensor would have over 2^63 bytes") from error
 
 
 def setting(text: str) -> tuple[str, Scalar]:

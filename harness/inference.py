@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,11 +46,17 @@ def super_resolve(network: nn.Module, lr: Image, how: How, *, scale: int, device
 
     Raises:
         FloatingPointError: the network returned a value that is not finite.
+        ValueError: it returned anything else than images of that size.
     """
     x = to_tensor(lr[None], device)
 
+    def checked(part: Tensor) -> Tensor:
+        y: Tensor = network(part)
+        check_output(y, enlarged(part, scale))
+        return y
+
     def forward(part: Tensor) -> Tensor:
-        return tiled(network, part, scale, how.tiling).float()
+        return tiled(checked, part, scale, how.tiling).float()
 
     with torch.inference_mode(), autocast(device, how.precision):
         y = ensembled(forward, x) if how.self_ensemble else forward(x)
@@ -68,6 +74,22 @@ def tiled(forward: Forward, x: Tensor, scale: int, tiling: str) -> Tensor:
     size, _, overlap = tiling.removeprefix("tile:").partition("+")
     rows, columns = (list(_tiles(side, int(size), int(overlap or 0))) for side in x.shape[-2:])
     return _assembled(forward, x, scale, rows, columns)
+
+
+def enlarged(x: Tensor, scale: int) -> tuple[int, ...]:
+    """The shape of what a network of `scale` makes of images `x [b 3 h w]`."""
+    return (*x.shape[:2], *(scale * side for side in x.shape[2:]))
+
+
+def check_output(y: object, shape: Sequence[int]) -> None:
+    """Whether a network answers with images of that `shape`: another one would be broadcast, or wins for what it costs.
+
+    Raises:
+        ValueError: it does not.
+    """
+    told = f"{tuple(y.shape)} of {str(y.dtype)[6:]}" if isinstance(y, Tensor) else type(y).__name__
+    if not (isinstance(y, Tensor) and tuple(y.shape) == tuple(shape) and y.is_floating_point()):
+        raise ValueError(f"the network returned {told}, expected {tuple(shape)} of floats")
 
 
 def tiling_told(tiling: str) -> dict[str, str]:

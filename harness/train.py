@@ -26,7 +26,7 @@ from datasets.patches import Batch, PatchSource
 from harness.cache import checkpoint_bytes, set_aside, state_of, whole
 from harness.execution import Execution, graph_breaks
 from harness.grid_tables import Precision, TrainBudget
-from harness.inference import autocast, float32_products, to_tensor
+from harness.inference import autocast, check_output, float32_products, to_tensor
 from harness.last_good import LastGood, State, on_cpu
 from harness.ranks import Together
 from harness.records import Record
@@ -241,7 +241,9 @@ class _Loss(nn.Module):
 
     def forward(self, lr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(self.device, self.precision):
-            loss = F.l1_loss(self.of_network(lr).float(), hr)
+            sr = self.of_network(lr)
+            check_output(sr, hr.shape)
+            loss = F.l1_loss(sr.float(), hr)
         return loss, loss + attention_loss(self.adding)
 
 

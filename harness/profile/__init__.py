@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harness.execution import Call, Execution, Forward, forget_compiled, graph_breaks
 from harness.grid_tables import height_width
-from harness.inference import autocast
+from harness.inference import autocast, check_output
 from harness.profile import clock, cost, memory
 from harness.records import Record, Status
 from methods.interface import attention_modules
@@ -29,11 +29,14 @@ def profile(build: Callable[[], nn.Module], spec: Mapping[str, Any], device: str
 
     Raises:
         UnavailableError: the network cannot be executed here as `spec` says.
+        ValueError: it makes no images of the scale.
     """
     execution = Execution.of(spec)
     execution.require(device)
     height, width = height_width(spec["size"])
-    values = cost.count(build, height, width, spec["precision"])
+    counted = cost.counted(build, cost.RGB, height, width, spec["precision"])
+    check_output(counted.output, (1, cost.RGB, spec["scale"] * height, spec["scale"] * width))
+    values = counted.figures
     network = execution.laid_out(build().to(device)).eval()
     noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     asked = _Asked(network=network, x=execution.laid_out(noise.to(device)), spec=spec, execution=execution)

@@ -40,10 +40,12 @@ class Counted:
     """One forward on `[1 c h w]`, counted without computing it. The network is fake: it has shapes and no weights.
 
     `module_macs` holds the multiply-adds of each module by its name, those of its children included; "" is the whole.
-    `inputs` is the shape `(c, h, w)` of what goes into each of the attentions, in the order in which they run.
+    `inputs` is the shape `(c, h, w)` of what goes into each of the attentions, in the order in which they run; `output`
+    is what the network returned.
     """
 
     network: nn.Module
+    output: object
     module_macs: Mapping[str, int]
     inputs: Mapping[str, tuple[int, int, int]]
     uncounted: tuple[Uncounted, ...]
@@ -96,12 +98,13 @@ def counted(build: Callable[[], nn.Module], channels: int, height: int, width: i
         network = build().eval().requires_grad_(requires_grad=False)
         x = torch.empty(1, channels, height, width)
         with autocast("cpu", computed):
-            network(x)
+            output = network(x)
         live = LiveBytes(network)
         with _inputs(network) as inputs, live, audit, counter, autocast("cpu", computed):
             network(x)
     return Counted(
         network=network,
+        output=output,
         module_macs=module_macs(counter, network),
         inputs=inputs,
         uncounted=audit.uncounted,

@@ -223,3 +223,8 @@ class _Method:
 
 
 UNCOUNTED = _Method()
+
+
+def test_a_size_beyond_all_numbers_is_the_users_mistake() -> None:
+    with pytest.raises(UserError, match="99999999x99999999 is more than can be counted"):
+        cost_report(Asked(method="edsr", size="99999999x99999999"))

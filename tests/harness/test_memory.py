@@ -112,7 +112,14 @@ def peaks(name: str, size: tuple[int, int], precision: str, **chosen: str) -> tu
     made = functools.partial(build_network, name, 2, **settings)
     torch.manual_seed(0)
     plainly = dict.fromkeys(EXECUTIONS, False)
-    spec = {"size": f"{size[0]}x{size[1]}", "precision": precision, "warm_up_s": 0.0, "budget_s": 0.01, **plainly}
+    spec = {
+        "size": f"{size[0]}x{size[1]}",
+        "scale": 2,
+        "precision": precision,
+        "warm_up_s": 0.0,
+        "budget_s": 0.01,
+        **plainly,
+    }
     values = {record.metric: record.value for record in profile(made, spec, "cpu")}
     fake, real = values["peak_bytes_fake"], values["peak_bytes"]
     assert fake is not None

@@ -17,7 +17,7 @@ from tests.plugins import RAISES, Tiny
 
 C, REDUCED = 8, 2
 AS_WRITTEN = {"compile": False, "channels_last": False, "cuda_graphs": False}
-SPEC = {"size": "10x12", "precision": "fp32", "warm_up_s": 0.0, "budget_s": 0.02, **AS_WRITTEN}
+SPEC = {"size": "10x12", "scale": 2, "precision": "fp32", "warm_up_s": 0.0, "budget_s": 0.02, **AS_WRITTEN}
 NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "edsr": ("edsr", {}),
     "nln-plain": ("nln", {"backend": "plain", "reduction": 4}),
