@@ -106,7 +106,7 @@ def check(
     run_id = counted(grids, out, store)[-1]
     opened = Store(store or str(out / STORE_FILE))
     verdicts = checking.check(opened, asked)
-    fallen = checking.keep(opened, run_id, verdicts)
+    fallen = checking.keep(opened, run_id, verdicts, partial=bool(grids))
     write_whole(out / "claims.json", checking.as_json(verdicts))
     write_whole(out / "claims.xml", checking.as_junit(verdicts, fallen))
     console().print(checking.table(verdicts))
@@ -281,3 +281,5 @@ if __name__ == "__main__":
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)  # noqa: T201 - the command line's own voice
         sys.exit(USER_MISTAKE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

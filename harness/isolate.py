@@ -46,10 +46,41 @@ class WorkerDiedError(Exception):
 
 
 def start_server() -> None:
-    """Start the fork server if there is none yet. It imports while the caller goes on, and ends with it."""
+    """Start the fork server if there is none yet. It imports while the caller goes on, and ends with it.
+
+    A Ctrl-C of the terminal's is for the caller alone: the server is started deaf to it.
+    """
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     _wait_briefly()
-    forkserver.ensure_running()
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        forkserver.ensure_running()
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def interrupted_once() -> Iterator[None]:
+    """SIGINT and SIGTERM raise KeyboardInterrupt, the first of them; terminal, `torchrun` and an init may send several.
+
+    What is saved after the first takes some seconds, in which a further one would only do harm.
+    """
+    asked: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        asked.append(number)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if asked else handler)
 
 
 def _wait_briefly() -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from harness.engines import Engine
 from harness.engines.choice import Chosen
 from harness.engines.ranks import follow, leading
+from harness.isolate import interrupted_once
 from harness.place import Place
 from harness.progress import listener
 from harness.ranks import Rank
@@ -57,7 +58,8 @@ def followed(grid: Path, place: Place) -> bool | None:
 def _engine(prepared: Run, where: Chosen) -> Iterator[Engine | None]:
     rank, limits = Rank.of_environment(), prepared.grid.limits
     if rank is None:
-        yield where.engine(prepared.place, limits)
+        with interrupted_once():
+            yield where.engine(prepared.place, limits)
         return
     with leading(rank, prepared.cells, prepared.place, limits.task_s) as engine:
         yield engine

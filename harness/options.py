@@ -32,7 +32,9 @@ StoreUrl = Annotated[
 Device = Annotated[
     str, typer.Option(help="cpu, cuda:1, …; cuda takes all GPUs like the first; auto does so if there is one.")
 ]
-Threads = Annotated[Optional[int], typer.Option(min=1, help="CPU threads; default: all cores.")]  # noqa: UP045
+MOST_THREADS = 1024
+"""No processor has more cores; far more threads end a process."""
+Threads = Annotated[Optional[int], typer.Option(min=1, max=MOST_THREADS, help="CPU threads; default: all cores.")]  # noqa: UP045
 EngineName = Annotated[str, typer.Option("--engine", help="Where cells run: local, ray or slurm.")]
 Address = Annotated[Optional[str], typer.Option(help="Of a Ray cluster: auto, or host:port.")]  # noqa: UP045
 EngineOptions = Annotated[

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from harness.errors import UserError
 from harness.records import canonical
@@ -81,11 +81,12 @@ def read(path: Path) -> dict[Key, dict[str, float]]:
 
 
 def table(found: Figures) -> Table:
-    """For people to read."""
-    quantities = sorted({quantity for values in found.values() for quantity in values})
-    shown = Table("method", "how", "size", *(quantity.replace("_", " ") for quantity in quantities))
+    """For people to read: a line for each quantity, so that no number is cut on a narrow terminal."""
+    shown = Table("method", "how", "size", Column("quantity", no_wrap=True), Column("", justify="right", no_wrap=True))
     for key, values in found.items():
-        shown.add_row(*key, *(f"{values[name]:,.0f}" if name in values else "" for name in quantities))
+        names, figures = zip(*sorted(values.items()), strict=True)
+        told = ("\n".join(name.replace("_", " ") for name in names), "\n".join(f"{each:,.0f}" for each in figures))
+        shown.add_row(*key, *told)
     return shown
 
 

@@ -30,15 +30,18 @@ def check(store: Store, claims: Sequence[Claim]) -> list[Verdict]:
     return [decide(claim, evidence) for claim in claims]
 
 
-def keep(store: Store, run_id: str, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def keep(store: Store, run_id: str, verdicts: Sequence[Verdict], *, partial: bool = False) -> list[Verdict]:
     """Write `verdicts` down as of the run `run_id`; returns those that fell.
+
+    Where the counts are `partial`, of some grids alone, what they leave undecided has not fallen.
 
     One fell that is not what its claim's file says, or that the same machine contradicts now and supported when it was
     last decided there.
     """
     before = {row["claim_id"]: row["word"] for row in store.frame(LATEST, run=run_id).to_dict("records")}
     store.add_verdicts(run_id, [_row(verdict) for verdict in verdicts])
-    return [v for v in verdicts if v.fell or (before.get(v.claim.id), v.word) == ("supported", "contradicted")]
+    fallen = [v for v in verdicts if v.fell or (before.get(v.claim.id), v.word) == ("supported", "contradicted")]
+    return [v for v in fallen if not (partial and v.word == "undecided")]
 
 
 def table(verdicts: Sequence[Verdict]) -> Table:

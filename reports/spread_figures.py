@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 20
 """More methods than these would not be read one by one: the best are drawn."""
 LONGEST_HEAD, HEAD_SIZE = 26, 9.0
+LONGEST_LINE = 28
+"""Letters of a line below the axes, which rows of long names leave little room."""
 """Letters and points of a name."""
 MOST_TICKS = 5
 FRAME, ROW, SEED_ROW = 1.0, 0.24, 0.15
@@ -72,7 +75,11 @@ def _differences(
     with drawing(FRAME + ROW * len(best)) as canvas:
         axes = canvas.subplots()
         over = "Gain over bicubic" if reference == quality.baseline else f"Against {squeezed(reference, LONGEST_HEAD)}"
-        axes.set(xlabel=f"{over} [dB]", ylabel=UNSEEN, title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}")
+        axes.set(
+            xlabel=textwrap.fill(f"{over} [dB]", LONGEST_LINE),
+            ylabel=UNSEEN,
+            title=f"{shortened(quality.dataset)} {TIMES}{quality.scale}",
+        )
         _points(axes, quality.images[best].sub(quality.images[reference], axis="index"), looks)
         words = [_mean(axes, row, label, quality, reference, looks) for row, label in enumerate(best)]
         _rows(axes, [squeezed(label, LONGEST_HEAD) for label in best])

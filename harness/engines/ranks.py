@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import itertools
 import math
-import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -21,7 +20,7 @@ from harness.engines.board import POLL_S, Board
 from harness.engines.local import LocalEngine, run_on
 from harness.errors import UserError
 from harness.grid import read_grid
-from harness.isolate import Worker, WorkerDiedError
+from harness.isolate import Worker, WorkerDiedError, interrupted_once
 from harness.place import Place
 from harness.plan import PlannedCell, data_names, plan
 from harness.ranks import LOST, Rank
@@ -106,7 +105,7 @@ def leading(rank: Rank, cells: Iterable[PlannedCell], place: Place, task_s: floa
         _require_even(cell, rank.count)
     rank.device(place.device)
     engine = RanksEngine(rank, Board(rank), LocalEngine(place.logs, task_s, place.devices))
-    with _interrupted_once():
+    with interrupted_once():
         try:
             yield engine
         finally:
@@ -126,7 +125,7 @@ def follow(rank: Rank, path: Path, place: Place) -> bool:
     cells = {cell.key: cell for cell in plan(grid, path.name, place.machine)}
     follower = _Follower(rank=rank, board=Board(rank), place=place, cells=cells, data=data_names(grid))
     try:
-        with _interrupted_once():
+        with interrupted_once():
             for number, said in follower.announced():
                 follower.take_part(number, said)
     except KeyboardInterrupt:
@@ -243,21 +242,3 @@ def _require_even(cell: PlannedCell, ranks: int) -> None:
         share(cell.budget.batch, ranks)
     except ValueError as error:
         raise UserError(f"{cell.label}: {error}") from error
-
-
-@contextlib.contextmanager
-def _interrupted_once() -> Iterator[None]:
-    """SIGINT and SIGTERM raise KeyboardInterrupt, the first of them; both terminal and `torchrun` may send some."""
-    asked: list[int] = []
-
-    def interrupt(number: int, _: object) -> None:
-        asked.append(number)
-        if len(asked) == 1:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if asked else handler)

@@ -313,11 +313,14 @@ def test_a_driver_killed_at_any_moment_loses_no_cell_and_does_none_twice(
 
 @pytest.mark.fault(
     area="Processes",
-    what="Ctrl-C at the terminal",
-    how="SIGINT to the driver and its workers",
+    what="Ctrl-C at the terminal, once or in a fury; SIGTERM, by which systems shut down",
+    how="SIGINT to the driver and its workers, three times; SIGTERM to the driver",
     kept="every outcome so far, and a page of them; exit code 130",
 )
-def test_ctrl_c_leaves_a_usable_store_and_a_page(write_grid: WriteGrid, place: Place) -> None:
+@pytest.mark.parametrize(("kind", "times"), [(signal.SIGINT, 3), (signal.SIGTERM, 1)], ids=["Ctrl-C", "SIGTERM"])
+def test_ctrl_c_leaves_a_usable_store_and_a_page(
+    write_grid: WriteGrid, place: Place, kind: signal.Signals, times: int
+) -> None:
     path = write_grid(TINY, "tests.plugins:SLOW", steps=400)
     command = [sys.executable, "run_all.py", "run", str(path), "--out", str(place.out)]
     # A shell starts what it sends to the background with SIGINT ignored, and children inherit that.
@@ -330,9 +333,12 @@ def test_ctrl_c_leaves_a_usable_store_and_a_page(write_grid: WriteGrid, place: P
     lines = [driver.stdout.readline() for _ in range(5)]
     assert "tasks" in lines[0]
     time.sleep(0.5)
-    os.killpg(driver.pid, signal.SIGINT)
+    for _ in range(times):
+        os.killpg(driver.pid, kind) if kind == signal.SIGINT else driver.send_signal(kind)
+        time.sleep(0.2)
     output, _ = driver.communicate(timeout=300)
     assert driver.returncode == 130, output
+    assert "Traceback" not in output
     assert "goes on from here" in output
     assert (place.out / "report.html").stat().st_size > 1000
     store = Store(place.store)

@@ -75,3 +75,13 @@ def test_programs_read_verdicts(tmp_path: Path) -> None:
         == "was supported, is contradicted: n^2.00, locally 2.00 to 2.00; asked for 0.9 to 1.1"
     )
     store.close()
+
+
+def test_what_some_grids_alone_did_not_count_has_not_fallen(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store.db"))
+    run = counted_run(store, {"b": LINEAR})
+    (verdict,) = check(store, [KNOWN])
+    assert verdict.word == "undecided"
+    assert keep(store, run, [verdict]) == [verdict]
+    assert keep(store, run, [verdict], partial=True) == []
+    store.close()
