@@ -48,7 +48,7 @@ SPLIT = "at most {most:,} are run at once. Split the longest list over several g
 EXCLUDE = (
     "What to leave out: a row names settings, `method`, `scale`, `seed` or `train.KEY` of cells, or `data`, "
     "`degradation`, `tiling`, `precision`, `self_ensemble`, `hash_seed`, `compile`, `channels_last`, `cuda_graphs` or "
-    "`size` of tasks; all its keys must match."
+    "`size` of tasks; all its keys must match, and it must leave something out."
 )
 
 

@@ -18,7 +18,7 @@ from datasets.sets import ImageSet, called
 from harness.contenders import Contender, Session
 from harness.count import counting
 from harness.errors import UserError
-from harness.exclusions import check_exclusions, excluded
+from harness.exclusions import NO_TASK, Exclusions, check_exclusions
 from harness.grid import Grid
 from harness.grid_tables import Scalar, TrainBudget, height_width
 from harness.machine import versions
@@ -43,8 +43,6 @@ CODE: Mapping[Kind, str] = {
 MADE_BY = ("harness.networks", "methods.weights")
 """What makes networks of a seed or a file, for tasks of every kind."""
 NEED_WEIGHTS: tuple[Kind, ...] = ("evaluate", "harm", "attention")
-NO_TASK = Task(kind="train", key="", spec={})
-"""An exclusion that names this names the cell itself, and so every task of it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,14 +75,12 @@ class PlannedCell:
         return TrainBudget.model_validate(self.spec["train"], strict=False) if self.spec["train"] else None
 
 
-def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCell]:
+def plan(grid: Grid, source: str, machine: Mapping[str, Any], *, whole: bool = True) -> list[PlannedCell]:
     """Every cell of `grid` with its tasks, exclusions applied, duplicates merged, in the grid's order.
 
-    `source` is the grid's file name, for messages; `machine` is what profiles depend on.
-
-    Raises:
-        UserError: an unknown method, setting, data set, twin or weights file, a value that a method refuses, a
-            precision that the machine lacks, an exclusion or a threshold that names nothing.
+    `source` is the grid's file name, for messages; `machine` is what profiles depend on. Raises UserError for an
+    unknown method, setting, data set, twin or weights file, a value that a method refuses, a precision that the machine
+    lacks, a threshold, or an exclusion of a `whole` grid, that names nothing.
     """
     try:
         data_names(grid)
@@ -92,12 +88,16 @@ def plan(grid: Grid, source: str, machine: Mapping[str, Any]) -> list[PlannedCel
         check_precisions(grid, machine)
         named = list({cell.key: cell for cell in map(resolve, grid.cells())}.values())
         check_trunk(grid, named)
+        exclusions = Exclusions(grid.exclude)
         check_exclusions(grid.exclude, [cell_view(cell) for cell in named])
-        resolved = [cell for cell in named if not excluded(grid.exclude, cell_view(cell), NO_TASK)]
+        resolved = [cell for cell in named if not exclusions.name(cell_view(cell), NO_TASK)]
         labels = labelled(resolved)
         check_thresholds(grid, {*labels, *(cell.cell.method for cell in resolved)})
-        planned = _Planner(grid, machine, dict(zip([cell.key for cell in resolved], labels, strict=True)), resolved)
+        told = dict(zip([cell.key for cell in resolved], labels, strict=True))
+        planned = _Planner(grid, machine, told, resolved, exclusions)
         cells = [*(planned.cell(cell) for cell in resolved), *planned.sessions()]
+        if whole:
+            exclusions.check()
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
     kept = [cell for cell in cells if cell.tasks]
@@ -142,6 +142,7 @@ class _Planner:
     machine: Mapping[str, Any]
     labels: Mapping[str, str]
     resolved: list[Resolved]
+    exclusions: Exclusions
 
     def cell(self, resolved: Resolved) -> PlannedCell:
         """`resolved` with those of its tasks that no exclusion names."""
@@ -154,7 +155,7 @@ class _Planner:
             weights=Path(resolved.cell.weights) if resolved.cell.weights else None,
             start=Path(resolved.cell.start) if resolved.cell.start else None,
             twin=self._twin(twin) if twin else None,
-            tasks=tuple(task for task in self._tasks(resolved, twin) if not excluded(self.grid.exclude, view, task)),
+            tasks=tuple(task for task in self._tasks(resolved, twin) if not self.exclusions.name(view, task)),
         )
 
     @functools.cached_property

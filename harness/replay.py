@@ -196,7 +196,7 @@ def _gone(entry: MethodEntry) -> bool:
 def _planned(grid: Grid, then: Recorded, here: Mapping[str, Any]) -> list[PlannedCell] | str:
     """The cells of `grid`, or why it cannot be planned."""
     try:
-        return plan(grid, _source(then), here)
+        return plan(grid, _source(then), here, whole=False)
     except (UserError, ImportError, AttributeError) as error:
         return str(error)
 

@@ -163,11 +163,7 @@ def test_labels_tell_nothing_of_cells_that_are_left_out(write_grid: WriteGrid) -
 
 
 def test_an_exclusion_of_cell_keys_drops_cells_and_one_of_task_keys_drops_tasks(write_grid: WriteGrid) -> None:
-    tables = (
-        SMALL
-        + '[[exclude]]\nmethod = "edsr"\nscale = [3, 4]\n[[exclude]]\nmethod = "edsr"\nsize = "12x16"\n'
-        + '[[exclude]]\nmethod = "nlsn"\n"train.steps" = 9\n'
-    )
+    tables = SMALL + '[[exclude]]\nmethod = "edsr"\nscale = [3, 4]\n[[exclude]]\nmethod = "edsr"\nsize = "12x16"\n'
     cells = planned(write_grid("edsr", "nlsn", top="scale = [2, 3]", tables=tables))
     assert [(cell.label, cell.scale) for cell in cells] == [("EDSR", 2), ("NLSN", 2), ("NLSN", 3)]
     assert [t.spec["size"] for t in cells[0].tasks if t.kind == "profile"] == ["8x8"]
@@ -191,6 +187,18 @@ def test_an_exclusion_of_cell_keys_drops_cells_and_one_of_task_keys_drops_tasks(
         ({"methods": ["edsr"], "tables": "[trunk]\nn_groups = 2"}, "no method of this grid has a setting 'n_groups'"),
         ({"methods": ["edsr"], "tables": SMALL + '[[exclude]]\nmethods = "edsr"'}, "did you mean 'method'"),
         ({"methods": ["edsr"], "tables": SMALL + '[[exclude]]\nmethod = "edsr"'}, "the exclusions leave no cell"),
+        (
+            {"methods": ["edsr", "nlsn"], "tables": SMALL + '[[exclude]]\nmethod = "nln"'},
+            "exclude.0 names no cell and no task: none has method 'nln': did you mean 'nlsn'",
+        ),
+        (
+            {"methods": ["edsr"], "tables": SMALL + '[[exclude]]\nmethod = "edsr"\nsize = "9x8"'},
+            "none has size '9x8': did you mean '8x8'",
+        ),
+        (
+            {"methods": ["edsr", "bicubic"], "tables": SMALL + '[[exclude]]\nmethod = "bicubic"\nn_feats = 8'},
+            "exclude.0 names no cell and no task: none has all that it asks for together",
+        ),
         ({"methods": ["edsr"], "tables": 'weights = "nowhere.pt"\n' + SMALL}, "no weights file at nowhere.pt"),
         ({"methods": ["bicubic"], "test": "builtin-tset"}, "did you mean 'builtin-test'"),
         ({"methods": ["bicubic"], "test": "./nowhere"}, "no folder of images at nowhere"),

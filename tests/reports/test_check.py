@@ -79,9 +79,9 @@ def test_programs_read_verdicts(tmp_path: Path) -> None:
 
 def test_what_some_grids_alone_did_not_count_has_not_fallen(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store.db"))
-    run = counted_run(store, {"b": LINEAR})
-    (verdict,) = check(store, [KNOWN])
-    assert verdict.word == "undecided"
-    assert keep(store, run, [verdict]) == [verdict]
-    assert keep(store, run, [verdict], partial=True) == []
+    for partial in (False, True):
+        run = counted_run(store, {"b": LINEAR})
+        (verdict,) = check(store, [KNOWN])
+        assert verdict.word == "undecided"
+        assert keep(store, run, [verdict], partial=partial) == ([] if partial else [verdict])
     store.close()
