@@ -156,7 +156,9 @@ def read_grid(path: Path) -> Grid:
     """
     if not is_file(path):
         shipped = [grid.stem for grid in GRIDS.glob("*.toml")]
-        raise UserError(f"no grid at {path}. Of those that come with nlbench: {nearest(path.stem, shipped)}")
+        raise UserError(
+            f"no grid at {path}, nor does one of that name come with nlbench: {nearest(path.stem, shipped)}"
+        )
     try:
         grid = Grid.model_validate(read_document(path))
     except pydantic.ValidationError as error:

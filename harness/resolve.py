@@ -23,7 +23,7 @@ from harness.sources import code_version
 from methods.catalogue import FROM_FILES, NETWORKS
 from methods.interface import FromFile, Plugin, attention_modules
 from methods.settings import our_names
-from methods.weights import file_hash
+from methods.weights import check_weights, file_hash
 
 ELSEWHERE = {"bicubic": "harness.bicubic:METHOD", **FROM_FILES}
 
@@ -106,11 +106,27 @@ def resolve(cell: Cell) -> Resolved:
         chosen = _chosen(plugin, cell)
         attends = _attends(address, plugin, cell, chosen)
         settings = plugin.settings(chosen)
+        _check_files(address, plugin, cell, canonical(chosen))
     except Exception as error:  # a plug-in is anybody's code
         raise ValueError(f"method {cell.method!r}: {_told(error)}") from error
     title = cell.label or (Path(cell.weights).stem if isinstance(plugin, FromFile) and cell.weights else plugin.title)
     module = NETWORKS.get(address, address)
     return Resolved(cell=cell, address=module, title=title, plugin=plugin, settings=settings, attends=attends)
+
+
+def _check_files(address: str, plugin: Plugin, cell: Cell, chosen: str) -> None:
+    """Whether weights fit the network, which is known before anything is trained."""
+    for file, starts in ((cell.weights, False), (cell.start, True)):
+        if file and not isinstance(plugin, FromFile) and os.path.isfile(file):  # noqa: PTH113 - as in `_described`
+            _check_file(address, cell.scale, chosen, file, os.stat(file).st_mtime_ns, starts=starts)  # noqa: PTH116
+
+
+@functools.cache
+def _check_file(address: str, scale: int, chosen: str, file: str, modified: int, *, starts: bool) -> None:  # noqa: ARG001
+    """Once for all seeds; the time of its change is part of the cache's key."""
+    with torch.device("meta"):
+        network = methods.method(address).build(scale, json.loads(chosen))
+    check_weights(network, file, new_upsampler=starts)
 
 
 def _told(error: Exception) -> str:

@@ -16,6 +16,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 Scalar = bool | int | float | str
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+"""What a setting of each type is called."""
 Spec = TypeVar("Spec")
 
 RELEASED_NAMES = {
@@ -34,8 +36,9 @@ def choice(table: Mapping[str, Any], *, keep: Collection[str] = (), **options: A
 def unknown_name(kind: str, asked: str, known: Iterable[str]) -> ValueError:
     """The error for a name that does not exist: what was asked, the nearest match, what exists."""
     names = sorted(known)
-    near = difflib.get_close_matches(asked, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(asked.casefold(), folded, n=1)
+    hint = f" Did you mean {folded[near[0]]!r}?" if near else ""
     return ValueError(f"unknown {kind} {asked!r}.{hint} Known: {', '.join(names) or 'none'}.")
 
 
@@ -133,5 +136,5 @@ def _typed(name: str, value: Scalar, current: Scalar) -> Scalar:
     if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(current):
-        raise ValueError(f"{name} must be a {type(current).__name__}, not {value!r}")
+        raise ValueError(f"{name} must be {KINDS[type(current)]}, not {value!r}")
     return value

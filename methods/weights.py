@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
@@ -65,14 +65,36 @@ def load_weights(network: nn.Module, path: str | Path, *, new_upsampler: bool = 
         ValueError: no such file, an unreadable or unsafe file, or keys and shapes that do not fit; the message names
             the network and settings that the file does fit.
     """
-    path = Path(path)
+    path, own = Path(path), network.state_dict()
+    found = _fitting(own, path, new_upsampler=new_upsampler)
+    network.load_state_dict({**found.kept, **{key: own[key] for key in found.fresh}})
+    known = Provenance(file=path.name, sha256=file_hash(path), tensors=len(found.kept))
+    return dataclasses.replace(known, fresh=found.fresh, rgb_range=found.rgb_range)
+
+
+def check_weights(network: nn.Module, path: str | Path, *, new_upsampler: bool = False) -> None:
+    """Whether `load_weights` would load `path` into `network`, which may be without memory (device meta).
+
+    Raises:
+        ValueError: as `load_weights` does.
+    """
+    _fitting(network.state_dict(), Path(path), new_upsampler=new_upsampler)
+
+
+class _Fitting(NamedTuple):
+    """What a file brings a network, the keys that keep their initial values, and the range of its images."""
+
+    kept: State
+    fresh: tuple[str, ...]
+    rgb_range: int
+
+
+def _fitting(own: State, path: Path, *, new_upsampler: bool) -> _Fitting:
     state, rgb_range = _in_unit_range(read_state(path))
-    own = network.state_dict()
     fresh = _unfit_upsampler(own, state) if new_upsampler else ()
     kept = {key: tensor for key, tensor in state.items() if not (new_upsampler and _is_stale(key, own, fresh))}
     _check_fit({key: t for key, t in own.items() if key not in fresh}, kept, state, path)
-    network.load_state_dict(kept | {key: own[key] for key in fresh})
-    return Provenance(file=path.name, sha256=file_hash(path), tensors=len(kept), fresh=fresh, rgb_range=rgb_range)
+    return _Fitting(kept, fresh, rgb_range)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

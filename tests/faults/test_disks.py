@@ -49,7 +49,7 @@ def test_a_full_disk_and_a_read_only_one_lose_nothing(write_grid: WriteGrid, tmp
     if mounted:
         *full, here, elsewhere, locked, locked_elsewhere = _lines([*mounted, *words, *map(str, ROOM_KB)])
         assert "read-only" in locked_elsewhere[0].lower()
-        assert "cannot open the store" in locked[0]
+        assert "cannot write the store" in locked[0]
         assert "it must be possible to write the file and its folder" in locked[0]
         assert len({line for lines in full for line in lines}) > 4, "the disk was full at different places"
         assert elsewhere == [], "it was done with that store"

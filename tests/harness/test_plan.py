@@ -180,7 +180,7 @@ def test_an_exclusion_of_cell_keys_drops_cells_and_one_of_task_keys_drops_tasks(
         ({"methods": ["spandrel"]}, "method 'spandrel': its network is read from a file: give one as weights"),
         ({"methods": ["edsr"], "tables": 'start = "absent.pt"'}, "no weights file at absent.pt"),
         ({"methods": ["edsr"], "tables": "settings = { n_feats = 0 }"}, "n_feats must be at least 1, not 0"),
-        ({"methods": ["edsr"], "tables": 'settings = { n_feats = "8" }'}, "n_feats must be a int, not '8'"),
+        ({"methods": ["edsr"], "tables": 'settings = { n_feats = "8" }'}, "n_feats must be a whole number, not '8'"),
         ({"methods": ["nlsn"], "tables": "[trunk]\nn_feats = 2"}, "reduction 4 leaves no channel of 2"),
         ({"methods": ["nln"], "tables": 'settings = { backend = "fuse" }'}, "Did you mean 'fused'"),
         ({"methods": ["bicubic"], "tables": "settings = { width = 3 }"}, "bicubic has no settings"),
@@ -351,3 +351,16 @@ def test_what_makes_networks_belongs_to_every_task_of_one(
     after = {task.key for cell in planned(path) for task in cell.tasks}
     harness.sources.code_version.cache_clear()
     assert not before & after
+
+
+@pytest.mark.parametrize("kind", ["weights", "start"])
+def test_weights_that_do_not_fit_are_told_before_anything_starts(
+    write_grid: WriteGrid, tmp_path: Path, kind: str
+) -> None:
+    file = tmp_path / "small.safetensors"
+    save_file(methods.build_network("edsr", 2, n_feats=8, n_resblocks=1).state_dict(), file)
+    path = write_grid("edsr", tables=f'{kind} = "{file}"\n' + SMALL)
+    assert planned(path)
+    path = write_grid("edsr", tables=f'{kind} = "{file}"\n' + SMALL.replace("= 8", "= 9"))
+    with pytest.raises(UserError, match=r"does not fit this network: .* The file fits edsr at scale 2"):
+        planned(path)
