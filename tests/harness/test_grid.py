@@ -88,7 +88,7 @@ def test_a_mistake_names_file_key_and_what_is_allowed(tmp_path: Path, text: str,
 
 
 def test_a_missing_file_names_the_grids_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no grid at .*defualt\.toml\. .*did you mean 'default'\?"):
+    with pytest.raises(UserError, match=r"no grid at .*defualt\.toml, nor .*did you mean 'default'\?"):
         read_grid(tmp_path / "defualt.toml")
 
 
