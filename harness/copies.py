@@ -109,7 +109,6 @@ def _written(source: _Source, partial: Path, run_ids: Sequence[str]) -> Copied:
         written = {table.name: copy_rows(target.engine, table, rows[table.name]) for table in tables}
         with target.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM")
-            connection.exec_driver_sql("PRAGMA journal_mode = DELETE")  # so that it is one file, to be handed around
     finally:
         target.close()
     others = written["run"] - len(run_ids)

@@ -37,6 +37,8 @@ class Exclusions:
 
     def name(self, cell: Mapping[str, Any], task: Task) -> bool:
         """Whether a row names this task of a cell. A row that names nothing but its cell names every task of it."""
+        if not self.rows:
+            return False
         named = {name: task.spec[inside] for name, inside in TASK_NAMES.items() if inside in task.spec}
         view = {**cell, **({} if task.kind == "train" else named)}
         for name, value in view.items():

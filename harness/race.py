@@ -99,6 +99,8 @@ class Races:
             made = _laid_out(made, spec)
             values = counted(made, spec)
         except Exception as error:  # noqa: BLE001 - a method may raise anything, and the others must go on
+            if status_of(error) == Status.OUT_OF_MEMORY:
+                self.exhausted[key, _way(spec)] = spec["size"]
             return _failed(key, spec, status_of(error), told(error))
         needed, free = values["counted_peak_bytes"], available_bytes(self.device)
         if needed <= HEADROOM * free:

@@ -56,7 +56,7 @@ def test_a_method_that_hangs_or_raises_does_not_keep_a_run_from_beginning(
     ("tiling", "expected"),
     [
         ("whole", ("100x60", 1)),
-        ("chop", ("60x40", 4)),
+        ("chop", ("64x48", 4)),
         ("tile:50", ("50x50", 4)),
         ("tile:48+6", ("60x60", 6)),
         ("tile:400+8", ("100x60", 1)),
